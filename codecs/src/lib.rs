@@ -1,0 +1,1 @@
+//! Codecs: one message into envelopes and an envelope back into bytes. Pure.

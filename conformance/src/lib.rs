@@ -1,0 +1,1 @@
+//! Conformance suites for any endpoint, contract suites for plug-ins.

@@ -1,0 +1,1 @@
+//! The write-ahead log: group commit, watermark, recovery. std threads, no tokio.

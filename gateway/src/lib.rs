@@ -1,0 +1,1 @@
+//! The gateway: config, stack, router, lanes, admin, CLI.

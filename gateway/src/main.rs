@@ -1,0 +1,2 @@
+//! The `anygate` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Configuration as a tree with spans: every fault of a file in one run.

@@ -1,0 +1,195 @@
+//! Attributes while they are collected: by a transport's binding, by a codec, or by a rule of the config.
+//!
+//! One growing text and spans into it, so that a whole event costs one buffer. [`Attributes::freeze`] checks what
+//! CloudEvents 1.0.2 asks for and makes the immutable [`Envelope`].
+use crate::{
+    Envelope, Word,
+    envelope::{CORE_NAMES, Extension, Extensions},
+    limits,
+    text::Span,
+};
+use bytes::Bytes;
+use std::{borrow::Cow, fmt};
+
+/// The type of an attribute's value (CloudEvents 1.0.2, "Type System"); all others travel as their string form.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// String, URI, URI-reference, timestamp or binary, in its canonical string form.
+    #[default]
+    String = 0,
+    /// A 32-bit signed integer, written in decimal.
+    Integer = 1,
+    /// `true` or `false`.
+    Boolean = 2,
+}
+
+/// Why an attribute or an event cannot be taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttributeFault {
+    /// The failure word: `malformed`, `missing_attribute`, `reserved_attribute` or `too_large`.
+    pub word: Word,
+    /// What is wrong, naming the attribute.
+    pub detail: Cow<'static, str>,
+}
+
+impl AttributeFault {
+    /// A fault with its explanation.
+    pub fn new(word: Word, detail: impl Into<Cow<'static, str>>) -> Self {
+        AttributeFault { word, detail: detail.into() }
+    }
+}
+
+impl fmt::Display for AttributeFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.word, self.detail)
+    }
+}
+
+impl std::error::Error for AttributeFault {}
+
+/// Attributes of one event to be. Empty by default.
+#[derive(Clone, Debug)]
+pub struct Attributes {
+    text: String,
+    specversion: bool,
+    core: [Span; CORE_NAMES.len()],
+    extensions: Extensions,
+}
+
+impl Default for Attributes {
+    fn default() -> Self {
+        Attributes { text: String::new(), specversion: false, core: [Span::NONE; CORE_NAMES.len()], extensions: Extensions::new() }
+    }
+}
+
+impl Attributes {
+    /// No attributes, with room for `bytes` of text.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Attributes { text: String::with_capacity(bytes), ..Self::default() }
+    }
+
+    pub(crate) fn thaw(text: String, core: [Span; CORE_NAMES.len()], extensions: Extensions) -> Self {
+        Attributes { text, specversion: true, core, extensions }
+    }
+
+    /// Sets an attribute as a sender gave it. `specversion` must be `1.0`; names that begin with `anygate` are reserved.
+    ///
+    /// # Errors
+    /// `malformed` for a name that CloudEvents forbids or another `specversion`, `reserved_attribute`, `too_large`.
+    pub fn set_from_sender(&mut self, name: &str, value: &str, kind: Kind) -> Result<(), AttributeFault> {
+        if name.starts_with("anygate") {
+            let detail = format!("the attribute {name:?} is set by the gateway only");
+            return Err(AttributeFault::new(Word::ReservedAttribute, detail));
+        }
+        self.set(name, value, kind)
+    }
+
+    /// Sets an attribute; an earlier value is replaced. An empty value of an optional attribute removes it
+    /// (CloudEvents attributes are never empty strings where a value is required).
+    ///
+    /// # Errors
+    /// `malformed` for a name that CloudEvents forbids or another `specversion`, `too_large` above the limits.
+    pub fn set(&mut self, name: &str, value: &str, kind: Kind) -> Result<(), AttributeFault> {
+        if name == "specversion" {
+            return self.set_specversion(value);
+        }
+        if self.text.len() + name.len() + value.len() > limits::ATTRIBUTES_BYTES_MAX {
+            let detail = format!("the attributes take more than {} bytes", limits::ATTRIBUTES_BYTES_MAX);
+            return Err(AttributeFault::new(Word::TooLarge, detail));
+        }
+        if let Some(place) = CORE_NAMES.iter().position(|core| *core == name) {
+            self.core[place] = self.push(value);
+            return Ok(());
+        }
+        check_name(name)?;
+        let value_span = self.push(value);
+        let text = self.text.as_str();
+        if let Some(found) = self.extensions.iter_mut().find(|ext| ext.name.of(text) == Some(name)) {
+            found.value = value_span;
+            found.kind = kind;
+            return Ok(());
+        }
+        if self.extensions.len() == limits::EXTENSIONS_MAX {
+            let detail = format!("more than {} extension attributes", limits::EXTENSIONS_MAX);
+            return Err(AttributeFault::new(Word::TooLarge, detail));
+        }
+        let name = self.push(name);
+        self.extensions.push(Extension { name, value: value_span, kind });
+        Ok(())
+    }
+
+    /// Removes an attribute, if it is there.
+    pub fn remove(&mut self, name: &str) {
+        if let Some(place) = CORE_NAMES.iter().position(|core| *core == name) {
+            self.core[place] = Span::NONE;
+        }
+        let text = std::mem::take(&mut self.text);
+        self.extensions.retain(|ext| ext.name.of(&text) != Some(name));
+        self.text = text;
+    }
+
+    /// An attribute's value, in its string form.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        if let Some(place) = CORE_NAMES.iter().position(|core| *core == name) {
+            return self.core[place].of(&self.text);
+        }
+        self.extensions.iter().find(|ext| ext.name.of(&self.text) == Some(name))?.value.of(&self.text)
+    }
+
+    /// Whether `specversion` was given: the mark of a CloudEvent in binary mode.
+    pub fn is_event(&self) -> bool {
+        self.specversion
+    }
+
+    /// Whether nothing was set.
+    pub fn is_empty(&self) -> bool {
+        !self.specversion && self.extensions.is_empty() && self.core.iter().all(|span| !span.is_some())
+    }
+
+    /// Checks the event and makes it immutable.
+    ///
+    /// # Errors
+    /// `missing_attribute` when `id`, `source` or `type` is not there or empty (CloudEvents 1.0.2, "Required Attributes").
+    pub fn freeze(self, data: Bytes) -> Result<Envelope, AttributeFault> {
+        for (place, name) in CORE_NAMES.iter().enumerate().take(3) {
+            match self.core[place].of(&self.text) {
+                Some(value) if !value.is_empty() => {}
+                Some(_) => return Err(AttributeFault::new(Word::MissingAttribute, format!("the attribute {name:?} is empty"))),
+                None => return Err(AttributeFault::new(Word::MissingAttribute, format!("the attribute {name:?} is missing"))),
+            }
+        }
+        Ok(Envelope::new(self.text.into(), self.core, self.extensions, data))
+    }
+
+    fn set_specversion(&mut self, value: &str) -> Result<(), AttributeFault> {
+        if value == "1.0" {
+            self.specversion = true;
+            return Ok(());
+        }
+        Err(AttributeFault::new(Word::Malformed, format!("specversion {value:?} is not 1.0, the only version taken")))
+    }
+
+    fn push(&mut self, value: &str) -> Span {
+        let start = self.text.len();
+        self.text.push_str(value);
+        Span::new(start, self.text.len())
+    }
+}
+
+fn check_name(name: &str) -> Result<(), AttributeFault> {
+    let fine = !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    if !fine {
+        let shown: String = name.chars().take(40).collect();
+        let detail = format!("attribute name {shown:?}: only lower-case letters and digits are allowed");
+        return Err(AttributeFault::new(Word::Malformed, detail));
+    }
+    if name.len() > limits::ATTRIBUTE_NAME_MAX {
+        let detail = format!("attribute name of {} bytes, at most {} are taken", name.len(), limits::ATTRIBUTE_NAME_MAX);
+        return Err(AttributeFault::new(Word::TooLarge, detail));
+    }
+    if name == "data" {
+        return Err(AttributeFault::new(Word::Malformed, "\"data\" is no attribute name"));
+    }
+    Ok(())
+}

@@ -1,0 +1,195 @@
+//! The accept loop: limits per address and in all, and a graceful end.
+//!
+//! A connection above a limit is closed at once, before a byte is read, and counted. The loop never stops for an error of
+//! one connection; when the process is out of file descriptors it waits a little and goes on.
+use crate::gate::Gate;
+use schemas::Word;
+use std::{
+    collections::HashMap,
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+
+/// How long the loop rests when the process can open no more files.
+const OUT_OF_FILES_REST: Duration = Duration::from_millis(100);
+
+/// Tells every connection that the gateway is stopping.
+#[derive(Clone, Debug)]
+pub struct Shutdown(watch::Receiver<bool>);
+
+impl Shutdown {
+    /// A switch and its signal.
+    pub fn channel() -> (watch::Sender<bool>, Shutdown) {
+        let (sender, receiver) = watch::channel(false);
+        (sender, Shutdown(receiver))
+    }
+
+    /// Whether it was fired.
+    pub fn is_fired(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Waits until it is fired. Cancel safe.
+    pub async fn fired(&mut self) {
+        // An error means that the switch is gone, which is the end as well.
+        let _gone = self.0.wait_for(|fired| *fired).await;
+    }
+}
+
+/// A bound socket that does not accept yet: binding happens for all listeners before the first one serves.
+#[derive(Debug)]
+pub struct Listening {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Listening {
+    /// Binds `address`, with `SO_REUSEADDR`, so that a restart can bind at once.
+    ///
+    /// # Errors
+    /// The system's: address in use, no permission.
+    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok(Listening { listener, address })
+    }
+
+    /// The address that was bound; the port is known even if 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// Accepts connections within limits.
+pub struct Acceptor {
+    /// Most connections of this listener.
+    pub connections_max: usize,
+    /// Most connections from one address.
+    pub per_address_max: usize,
+    /// The gateway.
+    pub gate: Arc<dyn Gate>,
+}
+
+impl Acceptor {
+    /// Accepts until `shutdown`, gives each connection to `serve` in a task of its own, and returns when the last one has
+    /// ended. `serve` must watch the signal itself.
+    pub async fn run<F, S>(self, listening: Listening, mut shutdown: Shutdown, serve: S)
+    where
+        S: Fn(TcpStream, SocketAddr) -> F,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let open = Arc::new(Open::default());
+        let (alive, mut all_gone) = tokio::sync::mpsc::channel::<()>(1);
+        loop {
+            let accepted = tokio::select! {
+                accepted = listening.listener.accept() => accepted,
+                () = shutdown.fired() => break,
+            };
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    rest_after(&error).await;
+                    continue;
+                }
+            };
+            let Some(place) = self.admit(&open, peer) else { continue };
+            // Answers are small and must leave at once.
+            if stream.set_nodelay(true).is_err() {
+                continue;
+            }
+            let connection = serve(stream, peer);
+            let alive = alive.clone();
+            tokio::spawn(async move {
+                connection.await;
+                drop((place, alive));
+            });
+        }
+        drop(listening);
+        drop(alive);
+        let _closed = all_gone.recv().await;
+    }
+
+    fn admit(&self, open: &Arc<Open>, peer: SocketAddr) -> Option<Place> {
+        if let Err(refusal) = self.gate.admit(peer) {
+            self.gate.refused(refusal.word);
+            return None;
+        }
+        let place = open.enter(peer.ip(), self.connections_max, self.per_address_max);
+        if place.is_none() {
+            self.gate.refused(Word::Overloaded);
+        }
+        place
+    }
+}
+
+async fn rest_after(error: &io::Error) {
+    tracing::warn!(%error, "a connection could not be accepted");
+    // EMFILE and ENFILE: the pending connection stays in the queue, and accept would spin.
+    if matches!(error.raw_os_error(), Some(23 | 24)) {
+        tokio::time::sleep(OUT_OF_FILES_REST).await;
+    }
+}
+
+/// Open connections, in all and per address.
+#[derive(Debug, Default)]
+struct Open(Mutex<(usize, HashMap<IpAddr, usize>)>);
+
+impl Open {
+    fn enter(self: &Arc<Self>, address: IpAddr, max: usize, per_address_max: usize) -> Option<Place> {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.0 >= max {
+            return None;
+        }
+        let here = open.1.entry(address).or_default();
+        if *here >= per_address_max {
+            return None;
+        }
+        *here += 1;
+        open.0 += 1;
+        Some(Place { open: Arc::clone(self), address })
+    }
+}
+
+struct Place {
+    open: Arc<Open>,
+    address: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.open.0.lock().unwrap_or_else(PoisonError::into_inner);
+        open.0 -= 1;
+        if let Some(here) = open.1.get_mut(&self.address) {
+            *here -= 1;
+            if *here == 0 {
+                open.1.remove(&self.address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_per_address_and_in_all() {
+        let open = Arc::new(Open::default());
+        let (a, b) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
+        let first = open.enter(a, 2, 1);
+        assert!(first.is_some());
+        assert!(open.enter(a, 2, 1).is_none(), "one per address");
+        let second = open.enter(b, 2, 1);
+        assert!(second.is_some());
+        assert!(open.enter(IpAddr::from([127, 0, 0, 3]), 2, 1).is_none(), "two in all");
+        drop(first);
+        assert!(open.enter(a, 2, 1).is_some());
+    }
+}
