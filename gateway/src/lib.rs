@@ -1,1 +1,14 @@
-//! The gateway: config, stack, router, lanes, admin, CLI.
+//! The gateway: config, the stack, the router, lanes, admin, telemetry, and the commands.
+//!
+//! Where to read first: [`stack`], the life of a message. [`runtime`] starts everything, [`lanes`] delivers.
+pub mod auth;
+pub mod config;
+pub mod gate;
+pub mod lanes;
+pub mod middleware;
+pub mod random;
+pub mod router;
+pub mod runtime;
+pub mod stack;
+pub mod state;
+pub mod telemetry;

@@ -3,7 +3,7 @@
 //! One growing text and spans into it, so that a whole event costs one buffer. [`Attributes::freeze`] checks what
 //! CloudEvents 1.0.2 asks for and makes the immutable [`Envelope`].
 use crate::{
-    Envelope, Word,
+    Envelope, Value, Word,
     envelope::{CORE_NAMES, Extension, Extensions},
     limits,
     text::Span,
@@ -69,6 +69,16 @@ impl Attributes {
         Attributes { text: String::with_capacity(bytes), ..Self::default() }
     }
 
+    /// The text and the places in it, for the journal record.
+    pub(crate) fn spans(&self) -> (&str, &[Span; CORE_NAMES.len()], &Extensions) {
+        (&self.text, &self.core, &self.extensions)
+    }
+
+    /// Attributes as they were when a record was written; `specversion` says whether it had been given.
+    pub(crate) fn restore(text: String, specversion: bool, core: [Span; CORE_NAMES.len()], extensions: Extensions) -> Self {
+        Attributes { text, specversion, core, extensions }
+    }
+
     pub(crate) fn thaw(text: String, core: [Span; CORE_NAMES.len()], extensions: Extensions) -> Self {
         Attributes { text, specversion: true, core, extensions }
     }
@@ -81,6 +91,11 @@ impl Attributes {
         if name.starts_with("anygate") {
             let detail = format!("the attribute {name:?} is set by the gateway only");
             return Err(AttributeFault::new(Word::ReservedAttribute, detail));
+        }
+        if has_control(value) {
+            let shown: String = name.chars().take(40).collect();
+            let detail = format!("the attribute {shown:?} has a control character, which CloudEvents forbids");
+            return Err(AttributeFault::new(Word::Malformed, detail));
         }
         self.set(name, value, kind)
     }
@@ -137,6 +152,15 @@ impl Attributes {
         self.extensions.iter().find(|ext| ext.name.of(&self.text) == Some(name))?.value.of(&self.text)
     }
 
+    /// All attributes that are set, without `specversion`: core ones first, then extensions in the order in which they came.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Value<'_>)> {
+        let core = CORE_NAMES.iter().zip(&self.core);
+        let core = core.filter_map(|(name, span)| Some((*name, Value { text: span.of(&self.text)?, kind: Kind::String })));
+        core.chain(self.extensions.iter().filter_map(|ext| {
+            Some((ext.name.of(&self.text)?, Value { text: ext.value.of(&self.text)?, kind: ext.kind }))
+        }))
+    }
+
     /// Whether `specversion` was given: the mark of a CloudEvent in binary mode.
     pub fn is_event(&self) -> bool {
         self.specversion
@@ -175,6 +199,13 @@ impl Attributes {
         self.text.push_str(value);
         Span::new(start, self.text.len())
     }
+}
+
+/// U+0000–U+001F and U+007F–U+009F (CloudEvents 1.0.2, "Type System", String).
+fn has_control(value: &str) -> bool {
+    let bytes = value.as_bytes();
+    bytes.iter().any(|b| *b < 0x20 || *b == 0x7f)
+        || (!value.is_ascii() && bytes.windows(2).any(|pair| pair[0] == 0xc2 && pair[1] < 0xa0))
 }
 
 fn check_name(name: &str) -> Result<(), AttributeFault> {

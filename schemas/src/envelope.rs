@@ -117,9 +117,20 @@ impl Envelope {
             .filter_map(|ext| Some((ext.name.of(&self.text)?, Value { text: ext.value.of(&self.text)?, kind: ext.kind })))
     }
 
+    /// The text and the places in it, for the journal record.
+    pub(crate) fn spans(&self) -> (&str, &[Span; CORE_NAMES.len()], &Extensions) {
+        (&self.text, &self.core, &self.extensions)
+    }
+
     /// A copy of the attributes to change; `freeze` it with [`Envelope::data`] or other data.
     pub fn edit(&self) -> Attributes {
         Attributes::thaw(self.text.to_string(), self.core, self.extensions.clone())
+    }
+
+    /// The same attributes without data: it does not keep the payload's buffer alive.
+    #[must_use]
+    pub fn without_data(&self) -> Envelope {
+        Envelope { text: Arc::clone(&self.text), core: self.core, extensions: self.extensions.clone(), data: Bytes::new() }
     }
 
     /// Bytes that this event takes: its text and its data.

@@ -27,6 +27,16 @@ impl Headers {
         true
     }
 
+    /// Headers as a record had them: checked when they were kept.
+    pub(crate) fn restore(headers: Vec<(ByteStr, ByteStr)>) -> Self {
+        Headers(headers)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The headers in the order in which they came.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))

@@ -7,11 +7,14 @@
 //! This crate knows no runtime, no socket, no clock and no file: values in, values out.
 
 pub mod attributes;
+pub mod binding;
 pub mod envelope;
 pub mod event;
 pub mod headers;
+pub mod json;
 pub mod limits;
 pub mod message;
+pub mod record;
 pub mod text;
 pub mod trace;
 pub mod verdict;
@@ -22,6 +25,7 @@ pub use envelope::{Envelope, Value};
 pub use event::{Death, Door, Event, EventView, order_key};
 pub use headers::Headers;
 pub use message::{AckLevel, Message, Mode, Wants};
+pub use record::{DoorLetter, Record, RecordError};
 pub use text::ByteStr;
 pub use trace::TraceContext;
 pub use verdict::{ItemReceipt, ItemVerdict, Items, Receipt, Refusal, Unknown, Verdict};

@@ -54,11 +54,14 @@ pub struct Wants {
     pub answer: bool,
     /// Whether the answer names each event (HTTP); without it a receipt carries no ids, which saves work.
     pub detail: bool,
+    /// The protocol cannot say no (MQTT 3.1.1, `on_reject: ack`): a permanent refusal becomes a dead letter and is
+    /// acknowledged.
+    pub cannot_refuse: bool,
 }
 
 impl Default for Wants {
     fn default() -> Self {
-        Wants { partial: false, deadline: Duration::from_secs(30), answer: true, detail: false }
+        Wants { partial: false, deadline: Duration::from_secs(30), answer: true, detail: false, cannot_refuse: false }
     }
 }
 

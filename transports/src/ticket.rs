@@ -14,50 +14,84 @@ use std::{
 /// What the verdict will be. It holds the message's room until then.
 #[derive(Debug)]
 pub struct Ticket {
-    wait: Wait,
+    /// The verdict once nothing is waited for any more.
+    verdict: Option<Verdict>,
+    /// The LSN that must be durable; 0 for none.
+    lsn: u64,
+    /// The direct deliveries that must have ended.
+    slot: Option<Arc<Slot>>,
     room: Room,
+    observer: Option<(Arc<dyn Observer>, Stamp)>,
 }
 
-#[derive(Debug)]
-enum Wait {
-    Now(Option<Verdict>),
-    Durable { lsn: u64, receipt: Option<Receipt> },
-    Slot { slot: Arc<Slot>, receipt: Option<Receipt> },
+/// Hears when a verdict is ready: for the ack time and the trace ring.
+pub trait Observer: Send + Sync + std::fmt::Debug {
+    /// The verdict of the message with this stamp is about to leave.
+    fn settled(&self, stamp: Stamp, verdict: &Verdict);
+}
+
+/// What an [`Observer`] gets back of a message.
+#[derive(Clone, Copy, Debug)]
+pub struct Stamp {
+    /// When the message was received.
+    pub arrived: std::time::Instant,
+    /// A number of the observer's own.
+    pub note: u64,
 }
 
 impl Ticket {
     /// The verdict is known already.
     pub fn now(verdict: Verdict) -> Self {
-        Ticket { wait: Wait::Now(Some(verdict)), room: Room::default() }
+        Ticket { verdict: Some(verdict), lsn: 0, slot: None, room: Room::default(), observer: None }
     }
 
     /// The receipt is true once everything up to `lsn` is durable.
     pub fn durable(lsn: u64, receipt: Receipt, room: Room) -> Self {
-        Ticket { wait: Wait::Durable { lsn, receipt: Some(receipt) }, room }
+        Ticket { verdict: Some(Verdict::Receipt(receipt)), lsn, slot: None, room, observer: None }
     }
 
-    /// The receipt is true once every delivery that `slot` counts has succeeded.
-    pub fn slot(slot: Arc<Slot>, receipt: Receipt, room: Room) -> Self {
-        Ticket { wait: Wait::Slot { slot, receipt: Some(receipt) }, room }
+    /// The receipt is true once every delivery that `slot` counts has succeeded, and `lsn` (unless 0) is durable: a message may
+    /// hold events of both paths.
+    pub fn slot(slot: Arc<Slot>, lsn: u64, receipt: Receipt, room: Room) -> Self {
+        Ticket { verdict: Some(Verdict::Receipt(receipt)), lsn, slot: Some(slot), room, observer: None }
     }
 
     /// Ready when the verdict is. Polled again after that it is ready with *unknown*.
     pub fn poll_verdict(&mut self, cx: &mut Context<'_>, waits: &mut dyn DurableWait) -> Poll<Verdict> {
-        let verdict = match &mut self.wait {
-            Wait::Now(verdict) => verdict.take(),
-            Wait::Durable { lsn, receipt } => match waits.poll_durable(cx, *lsn) {
+        if self.lsn > 0 {
+            match waits.poll_durable(cx, self.lsn) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(())) => receipt.take().map(Verdict::Receipt),
-                Poll::Ready(Err(Lost)) => None,
-            },
-            Wait::Slot { slot, receipt } => match slot.poll(cx) {
+                Poll::Ready(Ok(())) => self.lsn = 0,
+                Poll::Ready(Err(Lost)) => {
+                    self.lsn = 0;
+                    self.slot = None;
+                    self.verdict = None;
+                }
+            }
+        }
+        if let Some(slot) = &self.slot {
+            match slot.poll(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(None) => receipt.take().map(Verdict::Receipt),
-                Poll::Ready(Some(worst)) => Some(worst),
-            },
-        };
+                Poll::Ready(None) => self.slot = None,
+                Poll::Ready(Some(worst)) => {
+                    self.slot = None;
+                    self.verdict = Some(worst);
+                }
+            }
+        }
         self.room.shrink_to(0);
-        Poll::Ready(verdict.unwrap_or(Verdict::Unknown(Unknown { word: Word::Internal })))
+        let verdict = self.verdict.take().unwrap_or(Verdict::Unknown(Unknown { word: Word::Internal }));
+        if let Some((observer, stamp)) = self.observer.take() {
+            observer.settled(stamp, &verdict);
+        }
+        Poll::Ready(verdict)
+    }
+
+    /// The same ticket, with somebody who hears of its verdict.
+    #[must_use]
+    pub fn observed(mut self, observer: Arc<dyn Observer>, stamp: Stamp) -> Self {
+        self.observer = Some((observer, stamp));
+        self
     }
 
     /// Waits for the verdict. Dropping the future abandons the answer, not the message.
@@ -82,9 +116,11 @@ struct Outcomes {
 }
 
 impl Slot {
-    /// A slot for this many deliveries (at least one).
-    pub fn new(deliveries: u32) -> Arc<Self> {
-        Arc::new(Slot { left: AtomicU32::new(deliveries.max(1)), outcomes: Mutex::new(Outcomes::default()), waker: AtomicWaker::new() })
+    /// A slot for this many deliveries (at least one). `stored`: other events of the message go to the journal, so that a
+    /// refusal here cannot say that nothing was kept.
+    pub fn new(deliveries: u32, stored: bool) -> Arc<Self> {
+        let outcomes = Mutex::new(Outcomes { delivered: stored, worst: None });
+        Arc::new(Slot { left: AtomicU32::new(deliveries.max(1)), outcomes, waker: AtomicWaker::new() })
     }
 
     /// One delivery ended: `None` for success, else what the sender must be told. *Unknown* outranks a refusal. A refusal by
@@ -127,7 +163,7 @@ mod tests {
     use std::task::Waker;
 
     fn outcome(settled: Vec<Option<Verdict>>) -> Option<Verdict> {
-        let slot = Slot::new(u32::try_from(settled.len()).unwrap_or(1));
+        let slot = Slot::new(u32::try_from(settled.len()).unwrap_or(1), false);
         let mut cx = Context::from_waker(Waker::noop());
         for one in settled {
             assert!(slot.poll(&mut cx).is_pending());

@@ -1,1 +1,40 @@
 //! The write-ahead log: group commit, watermark, recovery. std threads, no tokio.
+//!
+//! **What it promises.** [`Journal::append`] takes all events of a message or none, without waiting. When
+//! [`Journal::poll_durable`] says yes, the events survive a kill and a power cut, on a disk whose sync tells the truth.
+//! Lanes read only what is durable, in order, each event at least once until it is called done. LSNs are never reused.
+//! Damage loses what it hit and nothing else, and is counted. The first error of a write or sync ends the journal.
+//!
+//! **What it does not do.** It looks into no event. It does not copy a lagging lane's events elsewhere: a lane that needs a
+//! segment keeps it, and when all are kept, appends are refused with [`Closed::Full`].
+//!
+//! Where to read on: `format` has the bytes, `recovery` what a start does, `committer` the one thread that writes,
+//! `watermark` how waiters wake, `tend` how segments are used again, `disk` what is asked of a disk.
+
+mod committer;
+pub mod disk;
+mod error;
+mod format;
+mod inner;
+mod intake;
+mod journal;
+mod lane;
+mod lsn;
+mod options;
+mod recovery;
+mod ring;
+mod stats;
+mod sync;
+mod tend;
+mod tracker;
+mod walk;
+pub mod watermark;
+
+pub use disk::{Disk, DiskFile, FaultyDisk, MemoryDisk, OsDisk};
+pub use error::{Closed, Failed, Failure, Hook, Notice, OpenError};
+pub use journal::Journal;
+pub use lane::{LaneReader, Scan};
+pub use lsn::{LANES, LaneId, Lsn};
+pub use options::{Body, Encoded, Entry, LaneInfo, LaneSpec, Options};
+pub use stats::{Recovered, SYNC_BUCKETS, Stats};
+pub use watermark::{Dispatch, Waiter, Watch};

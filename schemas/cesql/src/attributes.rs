@@ -71,7 +71,7 @@ impl Core {
 /// The attributes of one event.
 ///
 /// Only [`get`](Attributes::get) is needed. A struct with fields overrides [`core`](Attributes::core) as well and saves
-/// the comparison of names:
+/// the comparison of names, because evaluation asks for attributes of the specification through it alone:
 ///
 /// ```
 /// use cesql::{Attributes, Core, Expression, Value};
@@ -80,8 +80,10 @@ impl Core {
 ///
 /// impl Attributes for Event<'_> {
 ///     fn get(&self, name: &str) -> Option<Value<'_>> {
-///         if let Some(core) = Core::from_name(name) { return self.core(core); }
-///         self.extensions.iter().find(|(key, _)| *key == name).map(|(_, value)| Value::from(*value))
+///         match self.extensions.iter().find(|(key, _)| *key == name) {
+///             Some((_, value)) => Some(Value::from(*value)),
+///             None => Core::from_name(name).and_then(|core| self.core(core)),
+///         }
 ///     }
 ///     fn core(&self, core: Core) -> Option<Value<'_>> {
 ///         self.core[core as usize].map(Value::from)
@@ -116,16 +118,9 @@ impl<A: Attributes + ?Sized> Attributes for &A {
 }
 
 /// A list of names and values; the first with the name counts.
-impl Attributes for [(&str, Value<'_>)] {
-    fn get(&self, name: &str) -> Option<Value<'_>> {
-        self.iter().find(|(key, _)| *key == name).map(|(_, value)| value.borrowed())
-    }
-}
-
-/// A list of names and values; the first with the name counts.
 impl<const N: usize> Attributes for [(&str, Value<'_>); N] {
     fn get(&self, name: &str) -> Option<Value<'_>> {
-        self.as_slice().get(name)
+        self.iter().find(|(key, _)| *key == name).map(|(_, value)| value.borrowed())
     }
 }
 

@@ -82,6 +82,7 @@ impl Function {
 
 impl<'e, A: Attributes + ?Sized> Evaluator<'e, A> {
     /// Calls a function; `span` is the whole call. The number of arguments is right: `find` saw to that.
+    #[inline(never)]
     pub(crate) fn call(&self, function: Function, span: Span, arguments: &'e [Node]) -> Evaluated<Value<'e>> {
         let [first, others @ ..] = arguments else {
             return Ok(function.result_type().zero());

@@ -17,7 +17,7 @@ type Parsed<T> = Result<T, ParseError>;
 const VALUE: &str = "a value (an attribute, a literal, a function call or a part in parentheses)";
 
 /// `a LIKE 'x' LIKE 'y'` is legal: each wraps what stands before it, which is nesting without parentheses.
-const MAX_TESTS: usize = 8;
+const MAX_TESTS: usize = 2;
 
 /// Parses a whole expression.
 pub(crate) fn parse(source: &str) -> Parsed<Node> {
@@ -65,7 +65,8 @@ impl Parser<'_> {
             Token::Text => format!("the string {text}"),
             _ => format!("`{text}`"),
         };
-        let quotes_meet = self.token == Token::Text && self.before.end == self.span.start && self.before.start < self.before.end;
+        let quotes_meet =
+            self.token == Token::Text && self.before.end == self.span.start && self.before.start < self.before.end;
         let help = quotes_meet.then_some("a quote inside of a string is written \\' or \\\"");
         Err(ParseError { span: self.span, found, expected, help })
     }
@@ -79,8 +80,8 @@ impl Parser<'_> {
         if self.depth == MAX_DEPTH {
             return Err(ParseError {
                 span: self.before,
-                found: "one level of nesting more than 64".to_owned(),
-                expected: "at most 64 levels",
+                found: "one level of nesting more than 32".to_owned(),
+                expected: "at most 32 levels",
                 help: Some("take away parentheses that are not needed, or split the predicate"),
             });
         }
@@ -166,7 +167,7 @@ impl Parser<'_> {
                 _ => break,
             }
             if tests == MAX_TESTS {
-                return self.fail("at most eight LIKE or IN in a row");
+                return self.fail("an operator (more than two LIKE or IN in a row need parentheses)");
             }
             let operand = Box::new(node);
             let start = operand.span;

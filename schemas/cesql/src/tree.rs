@@ -26,8 +26,16 @@ pub(crate) enum Kind {
     Exists(Name),
     Not(Box<Node>),
     Negate(Box<Node>),
-    Like { operand: Box<Node>, pattern: Pattern, negated: bool },
-    In { operand: Box<Node>, set: Box<[Node]>, negated: bool },
+    Like {
+        operand: Box<Node>,
+        pattern: Pattern,
+        negated: bool,
+    },
+    In {
+        operand: Box<Node>,
+        set: Box<[Node]>,
+        negated: bool,
+    },
     Arithmetic(Box<Chain<Arithmetic>>),
     Compare(Box<Chain<Compare>>),
     Logic(Box<Chain<Logic>>),
@@ -93,6 +101,20 @@ impl Node {
             | Kind::Logic(_)
             | Kind::Call(None, _) => Type::Boolean,
         }
+    }
+
+    /// Whether this node's value, if it has one, is a Boolean, whatever the event.
+    pub(crate) fn is_boolean(&self) -> bool {
+        matches!(
+            self.kind,
+            Kind::Boolean(_)
+                | Kind::Exists(_)
+                | Kind::Not(_)
+                | Kind::Like { .. }
+                | Kind::In { .. }
+                | Kind::Compare(_)
+                | Kind::Logic(_)
+        )
     }
 
     /// Calls `visit` with this node and every node below it, from left to right, parents first.

@@ -134,3 +134,15 @@ impl From<bool> for Value<'_> {
         Value::Boolean(truth)
     }
 }
+
+/// Equality of byte strings, eight bytes at a time. On texts as short as attributes this is quicker than a call to
+/// `memcmp`, and much quicker where one is empty: vectorised versions then read behind a mask from an address that is not
+/// there, which some processors need forty nanoseconds for.
+#[inline]
+pub(crate) fn same(left: &[u8], right: &[u8]) -> bool {
+    let (left_words, left_rest) = left.as_chunks::<8>();
+    let (right_words, right_rest) = right.as_chunks::<8>();
+    left.len() == right.len()
+        && left_words.iter().zip(right_words).all(|(l, r)| u64::from_ne_bytes(*l) == u64::from_ne_bytes(*r))
+        && left_rest.iter().zip(right_rest).all(|(l, r)| l == r)
+}

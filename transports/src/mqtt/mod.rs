@@ -1,1 +1,99 @@
-//! The MQTT listener.
+//! The MQTT listener: MQTT 3.1.1 and 5, QoS 0 and 1, publishing only.
+//!
+//! What it promises:
+//! * PUBACK leaves when the message's ack level is reached, in order of arrival, all that may leave in one write.
+//! * A reason code of 0x80 and above in a PUBACK only for what is refused for good. What may succeed later is held: the client
+//!   waits, its PINGREQ is answered; at the end of the hold time the connection closes (MQTT 5: DISCONNECT 0x97).
+//! * An unknown outcome closes the connection without an answer.
+//! * Room is reserved from the fixed header, before a payload is read; a CONNECT is bounded; an idle connection has no buffer.
+//!
+//! What it deliberately does not do:
+//! * No subscriptions: every filter is refused by itself. No retained messages: RETAIN closes an MQTT 5 connection (0x9A) and
+//!   is ignored on 3.1.1, which cannot be told. No QoS 2: Maximum QoS is 1; 3.1.1 connections close at the first QoS 2 PUBLISH.
+//! * No sessions: Session Present is always 0 and the Session Expiry Interval 0, also for 3.1.1 clients that ask for a session
+//!   to be kept (clean session 0). They resend what got no PUBACK, which is all that a publisher's session is for.
+//! * A will is sent when the connection ends without DISCONNECT (MQTT 5: or with a reason other than 0x00). A Will Delay
+//!   Interval counts as 0, because it ends with the session at the latest, and the session ends with the connection.
+//! * A client that asks for no keep alive, or a longer one than the listener takes, is held to the listener's: MQTT 5 clients are
+//!   told so (Server Keep Alive); a 3.1.1 client that is silent for longer finds its connection closed.
+//!
+//! Packets are read by this module's own strict reader; see [`publish`] for why.
+pub mod answer;
+pub mod config;
+pub mod connect;
+pub mod fault;
+pub mod fields;
+mod handshake;
+mod link;
+mod message;
+mod packets;
+pub mod publish;
+pub mod registry;
+mod session;
+pub mod settings;
+pub mod stream;
+pub mod subscribe;
+mod topics;
+pub mod write;
+
+use crate::{
+    Gate,
+    net::{Acceptor, Listening, Shutdown},
+};
+pub use fields::Version;
+use handshake::Shared;
+use registry::Registry;
+pub use settings::{MqttSettings, OnReject, Overload};
+use std::{io, net::SocketAddr, sync::Arc};
+pub use stream::Stream;
+
+/// A bound MQTT listener that does not accept yet.
+#[derive(Debug)]
+pub struct MqttListener {
+    listening: Listening,
+    settings: Arc<MqttSettings>,
+}
+
+impl MqttListener {
+    /// Binds `address`; port 0 takes any.
+    ///
+    /// # Errors
+    /// The system's.
+    pub async fn bind(address: SocketAddr, settings: MqttSettings) -> io::Result<Self> {
+        Ok(MqttListener { listening: Listening::bind(address).await?, settings: Arc::new(settings) })
+    }
+
+    /// The address that was bound.
+    pub fn address(&self) -> SocketAddr {
+        self.listening.address()
+    }
+
+    /// Serves connections until `shutdown`; returns when the last one has ended. Each then stops reading, answers what was handed
+    /// over, and says DISCONNECT 0x8B (MQTT 5).
+    pub async fn serve(self, gate: Arc<dyn Gate>, shutdown: Shutdown) {
+        let sessions = MqttSessions::new(self.settings, Arc::clone(&gate));
+        let settings = Arc::clone(&sessions.shared.settings);
+        let acceptor = Acceptor { connections_max: settings.connections_max, per_address_max: settings.per_address_max, gate };
+        let signal = shutdown.clone();
+        acceptor.run(self.listening, shutdown, move |stream, peer| sessions.serve(stream, peer, signal.clone())).await;
+    }
+}
+
+/// The sessions of one listener, over whatever stream carries them.
+#[derive(Clone)]
+pub struct MqttSessions {
+    shared: Arc<Shared>,
+}
+
+impl MqttSessions {
+    /// Sessions of a listener with these settings. All streams of one listener share one of these, because a client identifier
+    /// stands for one connection among all of them.
+    pub fn new(settings: Arc<MqttSettings>, gate: Arc<dyn Gate>) -> Self {
+        MqttSessions { shared: Arc::new(Shared { settings, gate, registry: Arc::new(Registry::default()) }) }
+    }
+
+    /// Serves one stream from its first byte to its last.
+    pub fn serve<S: Stream>(&self, stream: S, peer: SocketAddr, shutdown: Shutdown) -> impl Future<Output = ()> + Send + 'static {
+        handshake::serve(stream, peer, Arc::clone(&self.shared), shutdown)
+    }
+}

@@ -1,5 +1,5 @@
 //! What all listeners share: the accept loop with its limits, deadlines, and the graceful end.
 pub mod accept;
-// pub mod config;
+pub mod config;
 
 pub use accept::{Acceptor, Listening, Shutdown};

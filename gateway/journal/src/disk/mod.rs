@@ -9,7 +9,7 @@ mod os;
 
 use std::{io, path::Path};
 
-pub use faulty::{Fault, FaultyDisk, FaultyFile, Loss};
+pub use faulty::{Fault, FaultyDisk, FaultyFile, FaultyLock, Loss};
 pub use memory::{MemoryDisk, MemoryFile, MemoryLock};
 pub use os::{OsDisk, OsFile, OsLock};
 

@@ -66,17 +66,22 @@ impl FromStr for Predicate {
     }
 }
 
-/// Compiles, and turns the byte offset of the error into characters.
+/// Compiles, and turns the bytes of the error into characters.
 fn compile(text: &str) -> Result<cesql::Expression, Bad> {
     cesql::Expression::compile(text).map_err(|error| {
-        let mut byte = error.offset.min(text.trim_end().len());
-        while !text.is_char_boundary(byte) {
-            byte -= 1;
+        let characters = |bytes: usize| text.char_indices().take_while(|(at, _)| *at < bytes).count();
+        // Where something is missing at the end, the place is behind the last character.
+        let at = if error.span.start >= text.trim_end().len() {
+            let end = text.trim_end().chars().count();
+            end..end
+        } else {
+            characters(error.span.start)..characters(error.span.end)
+        };
+        let bad = Bad::new(format!("found {}, expected {}", error.found, error.expected)).at(at);
+        match error.help {
+            Some(help) => bad.help(help),
+            None => bad,
         }
-        let start = text[..byte].chars().count();
-        let wide = text[byte..].chars().take_while(|c| "=<>!".contains(*c)).count().max(1);
-        let end = if byte >= text.len() { start } else { start + wide };
-        Bad::new(error.message.clone()).at(start..end)
     })
 }
 

@@ -1,0 +1,400 @@
+//! A disk that fails on request, to prove what the journal does then. Keeps apart what a process sees (the page cache) and
+//! what the medium has: data reaches the medium by `sync_data` of its file, names by `sync_dir` of their directory.
+//!
+//! [`FaultyDisk::crash`] gives the disk that a new process finds after a kill or a power cut.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, ErrorKind},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
+
+use super::{
+    Disk, DiskFile, Open,
+    memory::{read_from, write_into},
+};
+use crate::sync::hold;
+
+/// What happens at the chosen operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The machine stops: this operation is done in part or not at all, and every later one fails.
+    Crash,
+    /// The operation does nothing and gives EIO; later ones work.
+    Eio,
+    /// The operation does nothing and gives ENOSPC; later ones work.
+    NoSpace,
+    /// A write writes its first half, then gives EIO. Other operations: as `Eio`.
+    ShortWrite,
+    /// The operation does nothing and says that it did.
+    Lie,
+}
+
+/// What a crash leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// The process was killed: the page cache stays.
+    Kill,
+    /// The power was cut: everything that was not synced is gone.
+    PowerCut,
+    /// The power was cut while the device was writing: of what was not synced any 512-byte or 4 KiB piece may have
+    /// survived, and of names a first part.
+    Torn,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Inode {
+    cached: Vec<u8>,
+    synced: Vec<u8>,
+    /// In order: what was written since the last sync.
+    unsynced: Vec<(u64, Vec<u8>)>,
+}
+
+#[derive(Clone, Debug)]
+enum Name {
+    Created(PathBuf, usize),
+    Renamed(PathBuf, PathBuf),
+    Removed(PathBuf),
+}
+
+impl Name {
+    fn is_in(&self, dir: &Path) -> bool {
+        match self {
+            Self::Created(path, _) | Self::Removed(path) => path.parent() == Some(dir),
+            Self::Renamed(from, to) => from.parent() == Some(dir) || to.parent() == Some(dir),
+        }
+    }
+
+    fn apply(&self, names: &mut BTreeMap<PathBuf, usize>) {
+        match self {
+            Self::Created(path, inode) => {
+                names.insert(path.clone(), *inode);
+            }
+            Self::Renamed(from, to) => {
+                if let Some(inode) = names.remove(from) {
+                    names.insert(to.clone(), inode);
+                }
+            }
+            Self::Removed(path) => {
+                names.remove(path);
+            }
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct State {
+    inodes: Vec<Inode>,
+    names: BTreeMap<PathBuf, usize>,
+    durable_names: BTreeMap<PathBuf, usize>,
+    pending: Vec<Name>,
+    ops: u64,
+    fault: Option<(u64, Fault)>,
+    crashed: bool,
+    locked: bool,
+}
+
+/// What an operation is to do.
+enum Go {
+    On,
+    /// Say yes and do nothing.
+    Lie,
+    /// Do the first part of it, then give the error.
+    Part(u64, io::Error),
+}
+
+fn gone() -> io::Error {
+    io::Error::other("the machine has stopped")
+}
+
+impl State {
+    /// Counts an operation that changes something.
+    fn op(&mut self) -> io::Result<Go> {
+        if self.crashed {
+            return Err(gone());
+        }
+        self.ops += 1;
+        match self.fault.filter(|(at, _)| *at == self.ops).map(|(_, fault)| fault) {
+            None => Ok(Go::On),
+            Some(Fault::Lie) => Ok(Go::Lie),
+            Some(Fault::Eio) => Err(io::Error::from_raw_os_error(5)),
+            Some(Fault::NoSpace) => Err(io::Error::from_raw_os_error(28)),
+            Some(Fault::ShortWrite) => Ok(Go::Part(50, io::Error::from_raw_os_error(5))),
+            Some(Fault::Crash) => {
+                self.crashed = true;
+                Ok(Go::Part(mix(self.ops) % 101, gone()))
+            }
+        }
+    }
+
+    /// For operations that cannot be done in part; `false`: lie.
+    fn whole(&mut self) -> io::Result<bool> {
+        match self.op()? {
+            Go::On => Ok(true),
+            Go::Lie => Ok(false),
+            Go::Part(_, e) => Err(e),
+        }
+    }
+
+    fn name(&mut self, name: Name) {
+        name.apply(&mut self.names);
+        self.pending.push(name);
+    }
+
+    fn write(&mut self, inode: usize, bytes: &[u8], at: u64) -> io::Result<()> {
+        let inode = &mut self.inodes[inode];
+        inode.unsynced.push((at, bytes.to_vec()));
+        write_into(&mut inode.cached, bytes, at)
+    }
+}
+
+/// A well mixed number.
+fn mix(n: u64) -> u64 {
+    let mut z = n.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+/// See the module. Clones are the same disk.
+#[derive(Clone, Debug, Default)]
+pub struct FaultyDisk(Arc<Mutex<State>>);
+
+/// A file of it.
+#[derive(Debug)]
+pub struct FaultyFile(Arc<Mutex<State>>, usize);
+
+/// Its lock.
+#[derive(Debug)]
+pub struct FaultyLock(Arc<Mutex<State>>);
+
+impl Drop for FaultyLock {
+    fn drop(&mut self) {
+        hold(&self.0).locked = false;
+    }
+}
+
+impl FaultyDisk {
+    /// An empty disk without faults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Lets the operation with this number (from 1) meet a fault.
+    pub fn fail_at(&self, operation: u64, fault: Fault) {
+        hold(&self.0).fault = Some((operation, fault));
+    }
+
+    /// Operations so far that change something.
+    #[must_use]
+    pub fn operations(&self) -> u64 {
+        hold(&self.0).ops
+    }
+
+    /// Whether [`Fault::Crash`] was met.
+    #[must_use]
+    pub fn crashed(&self) -> bool {
+        hold(&self.0).crashed
+    }
+
+    /// The disk as the next process finds it. This one is not changed.
+    #[must_use]
+    pub fn crash(&self, loss: Loss, seed: u64) -> Self {
+        let mut state = hold(&self.0).clone();
+        let mut dice = seed;
+        let mut roll = || {
+            dice = dice.wrapping_add(1);
+            mix(dice)
+        };
+        match loss {
+            Loss::Kill => {
+                state.durable_names.clone_from(&state.names);
+            }
+            Loss::PowerCut => {}
+            Loss::Torn => {
+                let survive = usize::try_from(roll()).unwrap_or(0) % (state.pending.len() + 1);
+                for name in &state.pending[..survive] {
+                    name.apply(&mut state.durable_names);
+                }
+            }
+        }
+        for inode in &mut state.inodes {
+            let unsynced = std::mem::take(&mut inode.unsynced);
+            match loss {
+                Loss::Kill => inode.synced.clone_from(&inode.cached),
+                Loss::PowerCut => {}
+                Loss::Torn => {
+                    let piece = if roll() % 2 == 0 { 512 } else { 4096 };
+                    for (at, bytes) in unsynced {
+                        for (i, part) in bytes.chunks(piece).enumerate() {
+                            if roll() % 2 == 0 {
+                                let _ = write_into(&mut inode.synced, part, at + (i * piece) as u64);
+                            }
+                        }
+                    }
+                }
+            }
+            inode.cached.clone_from(&inode.synced);
+        }
+        state.names.clone_from(&state.durable_names);
+        state.pending.clear();
+        (state.ops, state.fault, state.crashed, state.locked) = (0, None, false, false);
+        Self(Arc::new(Mutex::new(state)))
+    }
+
+    /// A file's bytes as a process sees them.
+    #[must_use]
+    pub fn get(&self, path: &Path) -> Option<Vec<u8>> {
+        let state = hold(&self.0);
+        state.names.get(path).map(|inode| state.inodes[*inode].cached.clone())
+    }
+
+    /// Changes a file's bytes behind everybody's back, on the medium and in the cache.
+    pub fn damage(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut state = hold(&self.0);
+        if let Some(inode) = state.names.get(path).copied() {
+            let inode = &mut state.inodes[inode];
+            change(&mut inode.cached);
+            inode.synced.clone_from(&inode.cached);
+            inode.unsynced.clear();
+        }
+    }
+}
+
+impl Disk for FaultyDisk {
+    type File = FaultyFile;
+    type Lock = FaultyLock;
+
+    fn create_dir(&self, _path: &Path) -> io::Result<()> {
+        if hold(&self.0).crashed { Err(gone()) } else { Ok(()) }
+    }
+
+    fn open(&self, path: &Path, how: Open) -> io::Result<FaultyFile> {
+        let mut state = hold(&self.0);
+        if state.crashed {
+            return Err(gone());
+        }
+        if let Some(inode) = state.names.get(path) {
+            return Ok(FaultyFile(self.0.clone(), *inode));
+        }
+        match how {
+            Open::Existing => Err(ErrorKind::NotFound.into()),
+            Open::Create => {
+                let inode = state.inodes.len();
+                state.inodes.push(Inode::default());
+                if state.whole()? {
+                    state.name(Name::Created(path.to_owned(), inode));
+                }
+                Ok(FaultyFile(self.0.clone(), inode))
+            }
+        }
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = hold(&self.0);
+        if state.whole()? {
+            if !state.names.contains_key(from) {
+                return Err(ErrorKind::NotFound.into());
+            }
+            state.name(Name::Renamed(from.to_owned(), to.to_owned()));
+        }
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut state = hold(&self.0);
+        if !state.names.contains_key(path) {
+            return Err(if state.crashed { gone() } else { ErrorKind::NotFound.into() });
+        }
+        if state.whole()? {
+            state.name(Name::Removed(path.to_owned()));
+        }
+        Ok(())
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let mut state = hold(&self.0);
+        if state.whole()? {
+            let (settled, pending) = std::mem::take(&mut state.pending).into_iter().partition(|name| name.is_in(path));
+            state.pending = pending;
+            let settled: Vec<Name> = settled;
+            for name in settled {
+                name.apply(&mut state.durable_names);
+            }
+        }
+        Ok(())
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        let state = hold(&self.0);
+        let inside = state.names.keys().filter(|file| file.parent() == Some(path));
+        Ok(inside.filter_map(|file| file.file_name()?.to_str().map(str::to_owned)).collect())
+    }
+
+    fn lock(&self, _path: &Path) -> io::Result<Result<FaultyLock, Option<u32>>> {
+        let mut state = hold(&self.0);
+        if std::mem::replace(&mut state.locked, true) {
+            return Ok(Err(None));
+        }
+        Ok(Ok(FaultyLock(self.0.clone())))
+    }
+
+    fn free(&self, _path: &Path) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
+}
+
+impl DiskFile for FaultyFile {
+    fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        let mut state = hold(&self.0);
+        match state.op()? {
+            Go::On => state.write(self.1, bytes, at),
+            Go::Lie => Ok(()),
+            Go::Part(percent, e) => {
+                let n = bytes.len() * usize::try_from(percent).unwrap_or(0) / 100;
+                state.write(self.1, &bytes[..n], at)?;
+                Err(e)
+            }
+        }
+    }
+
+    fn read_at(&self, into: &mut [u8], at: u64) -> io::Result<usize> {
+        let state = hold(&self.0);
+        if state.crashed { Err(gone()) } else { Ok(read_from(&state.inodes[self.1].cached, into, at)) }
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let mut state = hold(&self.0);
+        if state.whole()? {
+            let inode = &mut state.inodes[self.1];
+            inode.unsynced.clear();
+            let Inode { cached, synced, .. } = inode;
+            synced.clone_from(cached);
+        }
+        Ok(())
+    }
+
+    fn zero(&self, len: u64) -> io::Result<()> {
+        let zeros = vec![0; usize::try_from(len).map_err(|_| io::Error::from(ErrorKind::FileTooLarge))?];
+        self.write_at(&zeros, 0)
+    }
+
+    fn reserve(&self, len: u64) -> io::Result<()> {
+        let len = usize::try_from(len).map_err(|_| io::Error::from(ErrorKind::FileTooLarge))?;
+        let mut state = hold(&self.0);
+        if state.whole()? {
+            let have = state.inodes[self.1].cached.len();
+            if have < len {
+                let zeros = vec![0; len - have];
+                state.write(self.1, &zeros, have as u64)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(hold(&self.0).inodes[self.1].cached.len() as u64)
+    }
+}

@@ -1,0 +1,342 @@
+//! Recovery's writing half: opens a journal on what the survey found. Each step is durable before the next relies on it.
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{Arc, Condvar, Mutex, atomic::AtomicBool, atomic::AtomicU64},
+};
+
+use super::{
+    JUMP, lanes,
+    survey::{LastGroup, Survey, Surveyor, read_meta},
+};
+use crate::{
+    LANES, LaneId, Lsn, Notice, OpenError, Options, Recovered,
+    committer::{now_micros, put_header},
+    disk::{Disk, DiskFile, Open},
+    format::{
+        PAGE64,
+        cursor::Cursor,
+        group::{self, COPY, HEADER, Parts, Row},
+        meta::{Meta, SLOT, State},
+        seed, segment,
+    },
+    inner::{Bell, Ending, Inner, meta_path, no_lanes, write_meta},
+    intake::Intake,
+    ring::{Blank, Ring, Segment, count},
+    stats::Counters,
+    tend::make_segment,
+    tracker::Tracker,
+    watermark::Watermark,
+};
+
+/// Opens the journal; its threads are started by the caller.
+pub(crate) fn open<D: Disk>(disk: D, options: Options) -> Result<Inner<D>, OpenError> {
+    options.check()?;
+    let lock = take_lock(&disk, &options)?;
+    let found = read_meta(&disk, &options)?;
+    let old = found.is_some();
+    let mut meta = match found {
+        Some(meta) => meta,
+        None => first_meta(&disk, &options)?,
+    };
+    let mut options = options;
+    options.segment_size = meta.segment_size;
+    options.check()?;
+    let seed = seed(&meta.uuid);
+    let mut survey = Surveyor { disk: &disk, options: &options, seed, size: meta.segment_size }.survey()?;
+    // A clean stop left everything synced; what is torn or missing all the same is damage, and then nothing is trusted.
+    let clean = old && meta.clean && survey.next <= meta.next && !survey.torn && !survey.segments.is_empty();
+    survey.next = survey.next.max(meta.next);
+    let (cursors, lost) = read_cursors(&disk, &options, &meta, &survey, seed)?;
+    let pending = |id: LaneId| match cursors[id.index()].as_ref() {
+        Some(cursor) => survey.entered[id.index()].saturating_sub(Tracker::restore(cursor).settled()),
+        None => 0,
+    };
+    let plan = lanes::plan(&meta.lanes, &options.lanes, pending)?;
+    let per_lane = std::array::from_fn(|lane| {
+        let id = u8::try_from(lane).ok().and_then(LaneId::new).unwrap_or(LaneId::DEAD_LETTERS);
+        if plan.begins.contains(&id) { 0 } else { pending(id) }
+    });
+
+    // From here on it writes.
+    disk.create_dir(&options.dir.join("journal"))
+        .and_then(|()| disk.sync_dir(&options.dir))
+        .map_err(OpenError::io(format!("make {}", options.dir.join("journal").display())))?;
+    let _ = disk.remove(&options.dir.join("journal").join("next.tmp"));
+    let next = if clean || !old { survey.next } else { survey.next + JUMP };
+    let states = no_lanes();
+    for (index, cursor) in cursors.into_iter().enumerate() {
+        let Some(id) = u8::try_from(index).ok().and_then(LaneId::new) else { continue };
+        let active = plan.lanes.iter().any(|lane| lane.id == id && lane.state == State::Active);
+        if !active {
+            continue;
+        }
+        let begins = plan.begins.contains(&id);
+        let opened = match cursor {
+            Some(cursor) if !begins => {
+                lanes::open_cursor(&disk, &options, id, &cursor, seed, lost.contains(&id)).map(|file| (cursor, file))
+            }
+            Some(_) | None => lanes::begin_cursor(&disk, &options, id, next, survey.entered[index], seed),
+        };
+        let (cursor, file) = opened.map_err(OpenError::io(format!("open the cursor of lane {id}")))?;
+        states[index].lock().map(|mut state| *state = lanes::state(cursor, file, old && !clean)).ok();
+    }
+    meta.lanes = plan.lanes;
+    meta.starts += 1;
+    meta.clean = false;
+    meta.next = next;
+    meta.generation += 1;
+    write_meta(&disk, &options, &meta).map_err(OpenError::io(format!("write {}", options.dir.join("meta").display())))?;
+
+    let recovered = Recovered {
+        clean: clean || !old,
+        starts: meta.starts,
+        per_lane,
+        torn_tail: survey.torn,
+        torn_events: survey.last.as_ref().map_or(0, |last| last.events.iter().filter(|e| e.is_none()).count() as u64),
+        corrupt_groups: survey.corrupt_groups,
+        corrupt_events: survey.corrupt_events,
+        next: Lsn(next),
+    };
+    let mut notices = std::mem::take(&mut survey.notices);
+    notices.extend(lost.into_iter().map(|lane| Notice::CursorLost { lane }));
+    let ring = ring(&disk, &options, &meta, survey, clean, next, seed)?;
+    let active_end = ring.segments.back().map_or(PAGE64, |segment| segment.about.end);
+    let tail = options.segment_size.saturating_sub(active_end);
+    let bits = meta.lanes.iter().filter(|lane| lane.state == State::Active).fold(0, |bits, lane| bits | lane.id.bit());
+    let inner = Inner {
+        seed,
+        uuid: meta.uuid,
+        mark: Arc::new(Watermark::new(next - 1, options.shards)),
+        intake: Mutex::new(Intake::new(next, options.group_bytes, options.segment_size, tail)),
+        work: Condvar::new(),
+        committer: Mutex::default(),
+        ring: Mutex::new(ring),
+        lanes: states,
+        in_use: AtomicU64::new(bits),
+        saving: Mutex::new(()),
+        meta: Mutex::new(meta),
+        bell: Mutex::new(Bell { rung: true, stop: false }),
+        ringing: Condvar::new(),
+        ending: Mutex::new(Ending::default()),
+        full: AtomicBool::new(false),
+        counters: Counters::default(),
+        recovered,
+        lock,
+        disk,
+        options,
+    };
+    for notice in &notices {
+        inner.notice(notice);
+    }
+    Ok(inner)
+}
+
+fn take_lock<D: Disk>(disk: &D, options: &Options) -> Result<D::Lock, OpenError> {
+    let path = options.dir.join("LOCK");
+    disk.create_dir(&options.dir).map_err(OpenError::io(format!("make {}", options.dir.display())))?;
+    match disk.lock(&path).map_err(OpenError::io(format!("lock {}", path.display())))? {
+        Ok(lock) => Ok(lock),
+        Err(pid) => Err(OpenError::Locked { path, pid }),
+    }
+}
+
+/// A new log: both slots get their room, the first is written, all durable before the first segment is made.
+fn first_meta<D: Disk>(disk: &D, options: &Options) -> Result<Meta, OpenError> {
+    let dir = options.dir.join("journal");
+    let names = disk.list(&dir).map_err(OpenError::io(format!("list {}", dir.display())))?;
+    if let Some(name) = names.iter().find(|name| segment::number(name).is_some()) {
+        return Err(OpenError::Damaged {
+            path: options.dir.join("meta.0"),
+            what: format!(
+                "neither meta.0 nor meta.1 can be read, but there are segments ({name}): restore one of the two from a \
+                 backup, or move the whole directory away to begin a new log"
+            ),
+        });
+    }
+    let hash = |n: u8| {
+        use std::hash::BuildHasher as _;
+        std::hash::RandomState::new().hash_one((n, now_micros(), std::process::id())).to_le_bytes()
+    };
+    let mut uuid = [0; 16];
+    uuid[..8].copy_from_slice(&hash(0));
+    uuid[8..].copy_from_slice(&hash(1));
+    let meta = Meta {
+        generation: 1,
+        uuid,
+        starts: 0,
+        clean: false,
+        next: 1,
+        segment_size: options.segment_size,
+        lanes: Vec::new(),
+    };
+    let work = || -> io::Result<()> {
+        for slot in 0..2 {
+            let file = disk.open(&meta_path(options, slot), Open::Create)?;
+            file.zero(SLOT as u64)?;
+            file.sync_data()?;
+        }
+        write_meta(disk, options, &meta)?;
+        disk.sync_dir(&options.dir)
+    };
+    work().map_err(OpenError::io(format!("make {}", options.dir.join("meta.0").display())))?;
+    Ok(meta)
+}
+
+type Cursors = (Vec<Option<Cursor>>, Vec<LaneId>);
+
+/// The cursors of the table's lanes; a lost one stands at the oldest retained event.
+fn read_cursors<D: Disk>(
+    disk: &D,
+    options: &Options,
+    meta: &Meta,
+    survey: &Survey<D::File>,
+    seed: u32,
+) -> Result<Cursors, OpenError> {
+    let mut cursors: Vec<Option<Cursor>> = vec![None; LANES];
+    let mut lost = Vec::new();
+    for lane in meta.lanes.iter().filter(|lane| lane.state == State::Active) {
+        let id = lane.id;
+        let path = lanes::cursor_path(options, id);
+        let read = lanes::read_cursor(disk, options, id, seed)
+            .map_err(OpenError::io(format!("read {}", path.display())))?;
+        cursors[id.index()] = Some(match read {
+            Some(cursor) => cursor,
+            None => {
+                lost.push(id);
+                let oldest = survey.segments.first();
+                Cursor {
+                    generation: 1,
+                    low: oldest.map_or(survey.next, |segment| segment.about.first),
+                    passed: oldest.map_or(survey.entered[id.index()], |segment| {
+                        segment.entered.as_ref().map_or(0, |entered| entered[id.index()])
+                    }),
+                    ..Cursor::default()
+                }
+            }
+        });
+    }
+    Ok((cursors, lost))
+}
+
+/// The ring to go on with: the last segment after a clean stop, a fresh one with a copy of the last group otherwise.
+fn ring<D: Disk>(
+    disk: &D,
+    options: &Options,
+    meta: &Meta,
+    survey: Survey<D::File>,
+    clean: bool,
+    next: u64,
+    seed: u32,
+) -> Result<Ring<D::File>, OpenError> {
+    let mut ring = Ring {
+        segments: VecDeque::from(survey.segments),
+        spares: VecDeque::new(),
+        scrap: survey.scrap,
+        in_hand: 0,
+        next_number: survey.next_number,
+        entered: survey.entered,
+    };
+    if clean {
+        if let Some(active) = ring.segments.back_mut() {
+            active.sealed = false;
+        }
+        return Ok(ring);
+    }
+    // The last segment ends before its last group from now on; if nothing is left of it, it is replaced.
+    let mut entered = ring.entered;
+    if let Some(last) = &survey.last {
+        let kept = last.lanes.iter().zip(&last.events).filter(|(_, event)| event.is_some()).map(|(lanes, _)| *lanes);
+        for (lane, n) in count(kept) {
+            entered[lane] -= n;
+        }
+    }
+    let mut replaced = None;
+    if let Some(mut old) = ring.segments.pop_back() {
+        if let Some(about) = survey.before_last {
+            old.about = about;
+        }
+        if old.about.last < old.about.first {
+            // Not scrap yet: until the copy is durable it has the last group.
+            replaced = Some(old);
+        } else {
+            ring.segments.push_back(old);
+        }
+    }
+    let number = ring.next_number;
+    ring.next_number += 1;
+    let path = options.dir.join("journal").join(segment::name(number));
+    let work = || OpenError::io(format!("write {}", path.display()));
+    let file = fresh_file(disk, options, &mut ring, number).map_err(work())?;
+    let first = survey.last.as_ref().map_or(next, |last| last.header.first);
+    let header = segment::Header {
+        uuid: meta.uuid,
+        number,
+        first,
+        resume: next,
+        created: now_micros(),
+        size: options.segment_size,
+        entered,
+        sealed: ring.sealed(),
+    };
+    let mut about = segment::Sealed { number, first, last: first - 1, end: PAGE64, lanes: 0 };
+    if let Some(last) = &survey.last {
+        let bytes = copy(last, number, seed);
+        file.write_at(&bytes, PAGE64).and_then(|()| file.sync_data()).map_err(work())?;
+        about.last = last.header.last();
+        about.end += bytes.len() as u64;
+        about.lanes = last.header.lanes;
+    }
+    put_header(&file, &header, seed).map_err(work())?;
+    if let Some((number, file)) = replaced.and_then(|old| Some((old.about.number, Arc::into_inner(old.file)?))) {
+        ring.scrap.push(Blank { number, file });
+    }
+    ring.segments.push_back(Segment {
+        file: Arc::new(file),
+        about,
+        resume: next,
+        entered: Some(Box::new(entered)),
+        sealed: false,
+    });
+    Ok(ring)
+}
+
+fn fresh_file<D: Disk>(
+    disk: &D,
+    options: &Options,
+    ring: &mut Ring<D::File>,
+    number: u64,
+) -> io::Result<D::File> {
+    let dir = options.dir.join("journal");
+    // Files that are ready or were replaced earlier are taken first, so that a start needs no free space.
+    if let Some(blank) = ring.scrap.pop() {
+        if blank.file.len()? < options.segment_size {
+            blank.file.reserve(options.segment_size)?;
+            blank.file.sync_data()?;
+        }
+        disk.rename(&dir.join(segment::name(blank.number)), &dir.join(segment::name(number)))?;
+        disk.sync_dir(&dir)?;
+        return Ok(blank.file);
+    }
+    make_segment(disk, options, number, false)
+}
+
+/// The last group under another segment's number, with holes where an event did not survive.
+fn copy(last: &LastGroup, number: u64, seed: u32) -> Vec<u8> {
+    let mut buf = vec![0; HEADER];
+    let mut rows = Vec::with_capacity(last.events.len());
+    for event in &last.events {
+        rows.push(match event {
+            Some((row, body)) => {
+                let offset = u32::try_from(buf.len()).unwrap_or(u32::MAX);
+                buf.extend_from_slice(body);
+                Row { offset, ..*row }
+            }
+            None => Row::HOLE,
+        });
+    }
+    let parts = Parts { flags: COPY, segment: number, first: last.header.first, rows: &rows, lanes: &last.lanes };
+    group::finish(&mut buf, &parts, seed);
+    buf
+}

@@ -1,0 +1,129 @@
+//! The segments: which there are, which is being written, which are ready, which may be used again.
+//!
+//! Everything here is what is *durable*: a group is added after its sync. One short mutex; no I/O under it.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use crate::{
+    LANES,
+    format::{PAGE64, group::Header as GroupHeader, segment::Sealed},
+};
+
+/// A segment in use.
+#[derive(Debug)]
+pub(crate) struct Segment<F> {
+    pub file: Arc<F>,
+    pub about: Sealed,
+    /// The first LSN that a group other than a copy may have.
+    pub resume: u64,
+    /// Events per lane before this segment, since the log began; `None` if its header is lost.
+    pub entered: Option<Box<[u64; LANES]>>,
+    /// Nothing more is written to it.
+    pub sealed: bool,
+}
+
+impl<F> Clone for Segment<F> {
+    fn clone(&self) -> Self {
+        Self {
+            file: self.file.clone(),
+            about: self.about,
+            resume: self.resume,
+            entered: self.entered.clone(),
+            sealed: self.sealed,
+        }
+    }
+}
+
+/// A file that is ready to become a segment, or could be made so.
+#[derive(Debug)]
+pub(crate) struct Blank<F> {
+    pub number: u64,
+    pub file: F,
+}
+
+/// See the module.
+pub(crate) struct Ring<F> {
+    /// By number; the last is the active one.
+    pub segments: VecDeque<Segment<F>>,
+    /// Ready: named, allocated, the directory synced.
+    pub spares: VecDeque<Blank<F>>,
+    /// Files that are no segments any more, by their old number.
+    pub scrap: Vec<Blank<F>>,
+    /// Being made ready right now.
+    pub in_hand: usize,
+    pub next_number: u64,
+    /// Events per lane since the log began.
+    pub entered: [u64; LANES],
+}
+
+impl<F> Ring<F> {
+    /// Files on disk.
+    pub(crate) fn files(&self) -> usize {
+        self.segments.len() + self.spares.len() + self.scrap.len() + self.in_hand
+    }
+
+    pub(crate) fn get(&self, number: u64) -> Option<&Segment<F>> {
+        self.segments.binary_search_by_key(&number, |s| s.about.number).ok().and_then(|at| self.segments.get(at))
+    }
+
+    /// The first segment above `number`.
+    pub(crate) fn after(&self, number: u64) -> Option<&Segment<F>> {
+        self.segments.get(self.segments.partition_point(|s| s.about.number <= number))
+    }
+
+    /// The segment that `lsn` would be in.
+    pub(crate) fn holding(&self, lsn: u64) -> Option<&Segment<F>> {
+        let at = self.segments.partition_point(|s| s.about.last < lsn);
+        self.segments.get(at).filter(|s| s.about.first <= lsn)
+    }
+
+    /// The table for the header of the next segment.
+    pub(crate) fn sealed(&self) -> Vec<Sealed> {
+        self.segments.iter().map(|s| s.about).collect()
+    }
+
+    /// A group of the active segment is durable.
+    pub(crate) fn publish(&mut self, header: &GroupHeader, counts: &[(usize, u64)]) {
+        if let Some(active) = self.segments.back_mut() {
+            active.about.end += header.len() as u64;
+            active.about.last = header.last();
+            active.about.lanes |= header.lanes;
+        }
+        for (lane, count) in counts {
+            self.entered[*lane] += count;
+        }
+    }
+
+    /// The next segment goes into use.
+    pub(crate) fn push(&mut self, file: Arc<F>, number: u64, first: u64) {
+        if let Some(active) = self.segments.back_mut() {
+            active.sealed = true;
+        }
+        self.segments.push_back(Segment {
+            file,
+            about: Sealed { number, first, last: first - 1, end: PAGE64, lanes: 0 },
+            resume: first,
+            entered: Some(Box::new(self.entered)),
+            sealed: false,
+        });
+    }
+}
+
+/// How many events each lane has in a group: (lane, events).
+pub(crate) fn count(lanes: impl Iterator<Item = u64>) -> Vec<(usize, u64)> {
+    let mut kinds: Vec<(u64, u64)> = Vec::new();
+    for lanes in lanes {
+        match kinds.iter_mut().find(|(kind, _)| *kind == lanes) {
+            Some((_, n)) => *n += 1,
+            None => kinds.push((lanes, 1)),
+        }
+    }
+    let mut counts = [0; LANES];
+    for (mut lanes, n) in kinds {
+        while lanes != 0 {
+            counts[lanes.trailing_zeros() as usize] += n;
+            lanes &= lanes - 1;
+        }
+    }
+    counts.into_iter().enumerate().filter(|(_, n)| *n > 0).collect()
+}

@@ -1,0 +1,102 @@
+//! Reads the groups of one segment in order, from any offset, and steps over damage in 4 KiB steps.
+
+use std::{io, sync::Arc};
+
+use crate::{
+    disk::{DiskFile, read_up_to},
+    format::{
+        PAGE, PAGE64,
+        group::{self, Group, Header},
+    },
+};
+
+/// Read ahead at once.
+const CHUNK: usize = 256 << 10;
+
+/// What a step found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub header: Header,
+    pub offset: u64,
+    /// Where damage began that was stepped over to get here.
+    pub damage: Option<u64>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    pub segment: u64,
+    pub offset: u64,
+    /// LSNs up to here have been seen: a group must be above.
+    pub seen: u64,
+    seed: u32,
+    chunk: Arc<Vec<u8>>,
+    chunk_at: u64,
+    damage: Option<u64>,
+}
+
+impl Walk {
+    pub(crate) fn new(seed: u32, segment: u64, seen: u64) -> Self {
+        Self { segment, offset: PAGE64, seen, seed, chunk: Arc::default(), chunk_at: 0, damage: None }
+    }
+
+    /// Where stepped-over damage began, if nothing valid was found behind it yet.
+    pub(crate) const fn damage(&self) -> Option<u64> {
+        self.damage
+    }
+
+    /// Bytes `len` from `at`, from the chunk if they are in it.
+    fn load<F: DiskFile>(&mut self, file: &F, at: u64, len: usize, end: u64) -> io::Result<Option<usize>> {
+        let inside = |chunk: &[u8], chunk_at: u64| {
+            let start = usize::try_from(at.checked_sub(chunk_at)?).ok()?;
+            (start.checked_add(len)? <= chunk.len()).then_some(start)
+        };
+        if let Some(start) = inside(&self.chunk, self.chunk_at) {
+            return Ok(Some(start));
+        }
+        let left = usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX);
+        self.chunk = Arc::new(read_up_to(file, at, len.max(CHUNK).min(left))?);
+        self.chunk_at = at;
+        Ok(inside(&self.chunk, at))
+    }
+
+    fn at<F: DiskFile>(&mut self, file: &F, end: u64) -> io::Result<Option<Header>> {
+        let Some(start) = self.load(file, self.offset, PAGE, end)? else { return Ok(None) };
+        let Some(header) = group::peek(&self.chunk[start..], self.segment) else { return Ok(None) };
+        if self.offset + header.len() as u64 > end || header.first <= self.seen {
+            return Ok(None);
+        }
+        let Some(start) = self.load(file, self.offset, header.len(), end)? else { return Ok(None) };
+        Ok(group::verify(header, &self.chunk[start..], self.seed).map(|group| group.header))
+    }
+
+    /// The next group that verifies, below `end`; [`Walk::leave`] goes behind it.
+    pub(crate) fn next<F: DiskFile>(&mut self, file: &F, end: u64) -> io::Result<Option<Found>> {
+        while self.offset + PAGE64 <= end {
+            if let Some(header) = self.at(file, end)? {
+                return Ok(Some(Found { header, offset: self.offset, damage: self.damage.take() }));
+            }
+            self.damage.get_or_insert(self.offset);
+            self.offset += PAGE64;
+        }
+        Ok(None)
+    }
+
+    /// The found group, with the chunk that its bodies are in and its start there.
+    pub(crate) fn group(&self, found: &Found) -> Option<(Group<'_>, &Arc<Vec<u8>>, usize)> {
+        let start = usize::try_from(found.offset.checked_sub(self.chunk_at)?).ok()?;
+        let group = group::verify(found.header, self.chunk.get(start..)?, self.seed)?;
+        Some((group, &self.chunk, start))
+    }
+
+    pub(crate) fn leave(&mut self, found: &Found) {
+        self.offset = found.offset + found.header.len() as u64;
+        self.seen = found.header.last();
+    }
+
+    /// To the beginning of another segment.
+    pub(crate) fn enter(&mut self, segment: u64) {
+        let (seed, seen) = (self.seed, self.seen);
+        *self = Self::new(seed, segment, seen);
+    }
+}

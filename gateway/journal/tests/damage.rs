@@ -1,0 +1,316 @@
+//! Damage on the medium loses what it hit and nothing else, and is counted; a disk that fails ends the journal for good.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
+};
+
+use common::{DIR, lane, options, segment_files};
+use journal::{
+    Closed, Disk as _, Encoded, FaultyDisk, Journal, LaneSpec, Lsn, Notice, OpenError, Options, Waiter,
+    disk::{Fault, Loss},
+};
+
+const A: u64 = 2;
+
+/// Ten groups of three events each in one segment, closed cleanly or not.
+fn filled(clean: bool) -> (FaultyDisk, Vec<Lsn>) {
+    let disk = FaultyDisk::new();
+    let journal = Journal::open(disk.clone(), options()).unwrap();
+    let mut lsns = Vec::new();
+    for group in 0..6_u8 {
+        let bodies: Vec<Vec<u8>> = (0..3).map(|i| vec![group * 3 + i; 100]).collect();
+        let entries: Vec<_> = bodies.iter().map(|body| Encoded::new(body, A)).collect();
+        let last = journal.append(&entries).unwrap().get();
+        lsns.extend((last - 2..=last).map(Lsn::from_raw));
+        assert!(journal.commit_step().unwrap());
+    }
+    if clean {
+        journal.close().unwrap();
+    }
+    drop(journal);
+    (disk, lsns)
+}
+
+fn segment_of_groups(disk: &FaultyDisk) -> std::path::PathBuf {
+    let with = |path: &std::path::PathBuf| disk.get(path).unwrap().get(4096..4100) == Some(b"AGrp");
+    segment_files(disk).into_iter().find(with).unwrap()
+}
+
+fn read_all(journal: &Journal<FaultyDisk>) -> Vec<Lsn> {
+    let mut reader = journal.lane(lane(1));
+    let mut all = Vec::new();
+    loop {
+        let more = reader.read(150).unwrap();
+        if more.is_empty() {
+            return all;
+        }
+        all.extend(more.iter().map(|entry| entry.lsn));
+    }
+}
+
+fn hooked() -> (Options, Arc<Mutex<Vec<Notice>>>) {
+    let seen: Arc<Mutex<Vec<Notice>>> = Arc::default();
+    let into = seen.clone();
+    let hook: journal::Hook = Arc::new(move |notice: &Notice| into.lock().unwrap().push(notice.clone()));
+    (Options { hook: Some(hook), ..options() }, seen)
+}
+
+#[test]
+fn a_flipped_body_bit_loses_one_event() {
+    for clean in [true, false] {
+        let (disk, lsns) = filled(clean);
+        let segment = segment_of_groups(&disk);
+        // The second event of the third group.
+        disk.damage(&segment, |bytes| bytes[4096 * 3 + 64 + 150] ^= 1);
+        let (options, notices) = hooked();
+        let journal = Journal::open(disk, options).unwrap();
+        let mut want = lsns.clone();
+        let lost = want.remove(7);
+        assert_eq!(read_all(&journal), want, "clean: {clean}");
+        assert!(matches!(&notices.lock().unwrap()[..], [Notice::CorruptEvent { lsn, .. }] if *lsn == lost));
+        assert_eq!(journal.stats().corrupt_events, 1);
+        assert_eq!(journal.pending(lane(1)), want.len() as u64, "the lost event is not pending");
+    }
+}
+
+#[test]
+fn a_flipped_header_or_table_bit_loses_one_group_and_reading_goes_on() {
+    for clean in [true, false] {
+        for at in [0, 6, 17, 30, 41, 64 + 300 + 5] {
+            let (disk, lsns) = filled(clean);
+            let segment = segment_of_groups(&disk);
+            disk.damage(&segment, |bytes| bytes[4096 * 3 + at] ^= 4);
+            let (options, notices) = hooked();
+            let journal = Journal::open(disk, options).unwrap();
+            let mut want = lsns.clone();
+            want.drain(6..9);
+            assert_eq!(read_all(&journal), want, "clean: {clean}, byte {at}");
+            let lost: Vec<u64> = notices
+                .lock()
+                .unwrap()
+                .iter()
+                .map(|notice| match notice {
+                    Notice::CorruptGroup { events, .. } => *events,
+                    other => panic!("{other}"),
+                })
+                .collect();
+            assert_eq!(lost.first(), Some(&3), "the next group's first LSN says how many");
+            assert!(journal.recovered().corrupt_groups == 1 && !journal.recovered().torn_tail);
+        }
+    }
+}
+
+#[test]
+fn a_torn_last_group_keeps_what_verifies() {
+    let (disk, lsns) = filled(false);
+    let segment = segment_of_groups(&disk);
+    disk.damage(&segment, |bytes| bytes[4096 * 6 + 64 + 150] ^= 1);
+    let (options, notices) = hooked();
+    let journal = Journal::open(disk.clone(), options.clone()).unwrap();
+    let mut want = lsns.clone();
+    want.remove(16);
+    assert!(journal.recovered().torn_tail);
+    assert_eq!(journal.recovered().torn_events, 1);
+    assert_eq!(read_all(&journal), want);
+    assert_eq!(journal.stats().corrupt_events, 0, "torn is not corrupt");
+    assert!(matches!(&notices.lock().unwrap()[..], [Notice::TornTail { .. }]));
+    drop(journal);
+    // Seen once: the old tail is never read again.
+    notices.lock().unwrap().clear();
+    let journal = Journal::open(disk, options).unwrap();
+    assert_eq!(read_all(&journal), want);
+    assert!(notices.lock().unwrap().is_empty() && !journal.recovered().torn_tail);
+}
+
+#[test]
+fn a_lost_segment_header_loses_nothing() {
+    let (disk, lsns) = filled(false);
+    let segment = segment_of_groups(&disk);
+    disk.damage(&segment, |bytes| bytes[100] ^= 1);
+    let (options, notices) = hooked();
+    let journal = Journal::open(disk.clone(), options).unwrap();
+    assert_eq!(read_all(&journal), lsns);
+    assert!(notices.lock().unwrap().iter().any(|notice| matches!(notice, Notice::CorruptSegment { .. })));
+    drop(journal);
+    let journal = Journal::open(disk, common::options()).unwrap();
+    assert_eq!(read_all(&journal), lsns);
+}
+
+#[test]
+fn a_lost_cursor_costs_duplicates_only() {
+    let (disk, lsns) = filled(false);
+    let journal = Journal::open(disk.clone(), options()).unwrap();
+    let all = read_all(&journal);
+    for lsn in &all {
+        assert!(journal.done(lane(1), *lsn));
+    }
+    journal.close().unwrap();
+    drop(journal);
+    disk.damage(&Path::new(DIR).join("lanes/1/cursor"), |bytes| bytes.fill(0));
+    let (options, notices) = hooked();
+    let journal = Journal::open(disk, options).unwrap();
+    assert_eq!(read_all(&journal), lsns);
+    assert_eq!(*notices.lock().unwrap(), [Notice::CursorLost { lane: lane(1) }]);
+}
+
+#[test]
+fn the_payload_cannot_pass_for_a_group() {
+    // A body that holds, at a page boundary, what was a valid group of this very segment number in another log.
+    let (other, _) = filled(false);
+    let forged = other.get(&segment_of_groups(&other)).unwrap()[4096..8192].to_vec();
+    let disk = FaultyDisk::new();
+    let journal = Journal::open(disk.clone(), options()).unwrap();
+    let body = [vec![0; 4096 - 64], forged].concat();
+    journal.append(&[Encoded::new(&body, A)]).unwrap();
+    journal.commit_step().unwrap();
+    drop(journal);
+    let segment = segment_files(&disk)[0].clone();
+    disk.damage(&segment, |bytes| bytes[4096] ^= 1);
+    let journal = Journal::open(disk, options()).unwrap();
+    assert!(read_all(&journal).is_empty());
+}
+
+#[test]
+fn the_first_error_ends_the_journal() {
+    for fault in [Fault::Eio, Fault::NoSpace, Fault::ShortWrite] {
+        for what in [1, 2] {
+            let disk = FaultyDisk::new();
+            let (options, notices) = hooked();
+            let journal = Journal::open(disk.clone(), options).unwrap();
+            let good = journal.append(&[Encoded::new(b"good", A)]).unwrap();
+            journal.commit_step().unwrap();
+            // 1: the write of the next group, 2: its sync.
+            disk.fail_at(disk.operations() + what, fault);
+            let bad = journal.append(&[Encoded::new(b"bad", A)]).unwrap();
+            let mut cx = Context::from_waker(Waker::noop());
+            let mut waiter = Waiter::new();
+            assert_eq!(journal.poll_durable(&mut cx, bad, &mut waiter), Poll::Pending);
+            assert!(journal.commit_step().is_err());
+            let operations = disk.operations();
+            assert_eq!(journal.poll_durable(&mut cx, bad, &mut waiter), Poll::Ready(Err(journal::Failed)));
+            assert_eq!(journal.poll_durable(&mut cx, good, &mut waiter), Poll::Ready(Ok(())));
+            assert_eq!(journal.append(&[Encoded::new(b"more", A)]), Err(Closed::Failed));
+            assert!(matches!(journal.poll_room(&mut cx, 1, 1), Poll::Ready(Err(Closed::Failed))));
+            assert!(journal.poll_failed(&mut cx).is_ready());
+            assert!(journal.commit_step().is_err() && journal.tend_step(false).is_err() && journal.close().is_err());
+            assert!(disk.operations() <= operations + 4, "nothing is tried again but the cursors of close");
+            assert!(matches!(&notices.lock().unwrap()[..], [Notice::Failed(failure)] if failure.what.contains(".seg")));
+            drop(journal);
+            let journal = Journal::open(disk.crash(Loss::PowerCut, 0), common::options()).unwrap();
+            assert_eq!(read_all(&journal), [good]);
+        }
+    }
+}
+
+/// A write that says yes and did nothing is found when it is read, and nothing behind it is lost.
+#[test]
+fn a_lying_write_is_found() {
+    let disk = FaultyDisk::new();
+    let journal = Journal::open(disk.clone(), options()).unwrap();
+    let mut lsns = Vec::new();
+    for i in 0..3_u8 {
+        if i == 1 {
+            disk.fail_at(disk.operations() + 1, Fault::Lie);
+        }
+        lsns.push(journal.append(&[Encoded::new(&[i; 20], A)]).unwrap());
+        journal.commit_step().unwrap();
+    }
+    assert_eq!(read_all(&journal), [lsns[0], lsns[2]]);
+    assert_eq!((journal.stats().corrupt_groups, journal.stats().corrupt_events), (1, 1));
+    drop(journal);
+    let journal = Journal::open(disk.crash(Loss::Kill, 0), options()).unwrap();
+    assert_eq!(journal.recovered().corrupt_groups, 1);
+    assert_eq!(read_all(&journal), [lsns[0], lsns[2]]);
+}
+
+#[test]
+fn full_ring_refuses_until_a_lane_moves() {
+    let disk = FaultyDisk::new();
+    let journal = Journal::open(disk, options()).unwrap();
+    let body = vec![7; 10_000];
+    let mut cx = Context::from_waker(Waker::noop());
+    loop {
+        journal.tend_step(false).unwrap();
+        match journal.append(&[Encoded::new(&body, A)]) {
+            Ok(_) => assert!(journal.commit_step().unwrap()),
+            Err(Closed::Full) => break,
+            Err(e) => panic!("{e}"),
+        }
+    }
+    assert_eq!(journal.stats().segments, 5);
+    assert!(journal.stats().full && journal.poll_room(&mut cx, 1, body.len()).is_pending());
+    assert_eq!(journal.append(&[Encoded::new(&vec![0; 20_000], A)]), Err(Closed::TooLarge));
+    let mut reader = journal.lane(lane(1));
+    let entries = reader.read(25_000).unwrap();
+    for entry in &entries {
+        reader.done(entry.lsn);
+    }
+    journal.tend_step(false).unwrap();
+    assert_eq!(journal.poll_room(&mut cx, 1, body.len()), Poll::Ready(Ok(())));
+    journal.append(&[Encoded::new(&body, A)]).unwrap();
+    journal.commit_step().unwrap();
+    assert!(journal.stats().recycled >= 1);
+    let rest = reader.read(1 << 20).unwrap();
+    assert!(rest.iter().all(|entry| entries.iter().all(|done| done.lsn < entry.lsn) && entry.body[..] == body[..]));
+}
+
+#[test]
+fn a_lane_with_events_cannot_vanish() {
+    let (disk, lsns) = filled(true);
+    let lanes = |names: &[&str]| Options {
+        lanes: names.iter().map(|name| LaneSpec { name: (*name).into(), ..LaneSpec::default() }).collect(),
+        ..options()
+    };
+    let before = disk.operations();
+    match Journal::open(disk.clone(), lanes(&["b"])).map(drop) {
+        Err(OpenError::LanesMissing { lanes }) => assert_eq!(lanes, [(lane(1), "a".into(), 18)]),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(disk.operations(), before, "refused before anything was written");
+    let mut renamed = lanes(&["b", "z"]);
+    renamed.lanes[1].renamed_from = Some("a".into());
+    let journal = Journal::open(disk.clone(), renamed.clone()).unwrap();
+    assert_eq!(journal.lane_id("z"), Some(lane(1)));
+    assert_eq!(read_all(&journal), lsns);
+    // Reload: b goes (it has nothing), c comes; it sees only what is new.
+    let ids = journal.set_lanes(&lanes(&["z", "c"]).lanes).unwrap();
+    assert_eq!(ids, [lane(1), lane(3)]);
+    assert!(matches!(journal.set_lanes(&lanes(&["c"]).lanes), Err(OpenError::LanesMissing { .. })));
+    assert_eq!(journal.lane(lane(3)).read(1000).unwrap().len(), 0);
+    journal.close().unwrap();
+    drop(journal);
+    assert!(Journal::open(disk, lanes(&["z", "c"])).is_ok());
+}
+
+#[test]
+fn in_flight_at_an_unclean_exit_is_counted() {
+    let (mut disk, lsns) = filled(true);
+    for exits in 0..3 {
+        let journal = Journal::open(disk.clone(), options()).unwrap();
+        let mut reader = journal.lane(lane(1));
+        let entries = reader.read(1).unwrap();
+        assert_eq!((entries[0].lsn, entries[0].attempts), (lsns[0], exits));
+        reader.set_state(b"position".to_vec());
+        journal.save_cursors().unwrap();
+        drop((reader, journal));
+        disk = disk.crash(Loss::PowerCut, 0);
+    }
+    let journal = Journal::open(disk, options()).unwrap();
+    assert_eq!(journal.lane(lane(1)).state(), b"position");
+    assert_eq!(journal.lane(lane(1)).read(1).unwrap()[0].attempts, 3);
+}
+
+#[test]
+fn nothing_is_begun_over_a_log_whose_meta_is_lost() {
+    let (disk, _) = filled(true);
+    for slot in ["meta.0", "meta.1"] {
+        disk.damage(&Path::new(DIR).join(slot), |bytes| bytes[3] ^= 1);
+    }
+    assert!(matches!(Journal::open(disk.clone(), options()).map(drop), Err(OpenError::Damaged { .. })));
+    assert!(!disk.list(&Path::new(DIR).join("journal")).unwrap().is_empty());
+}

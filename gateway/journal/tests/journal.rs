@@ -1,0 +1,116 @@
+//! The journal from outside: append, sync, read, done, close, start again; on the real disk and in memory.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use journal::{Closed, Disk, Encoded, Journal, LaneId, LaneSpec, Lsn, MemoryDisk, OpenError, Options, OsDisk};
+
+fn spec(name: &str) -> LaneSpec {
+    LaneSpec { name: name.into(), kind: "null".into(), config_hash: 1, renamed_from: None }
+}
+
+fn options(dir: impl Into<std::path::PathBuf>) -> Options {
+    Options {
+        lanes: vec![spec("a"), spec("b")],
+        segment_size: 64 << 10,
+        segments: 6,
+        group_bytes: 32 << 10,
+        ..Options::new(dir)
+    }
+}
+
+fn bits(ids: &[u8]) -> u64 {
+    ids.iter().map(|id| LaneId::new(*id).unwrap().bit()).sum()
+}
+
+fn lane(id: u8) -> LaneId {
+    LaneId::new(id).unwrap()
+}
+
+/// All that a lane gives now.
+fn drain<D: Disk>(reader: &mut journal::LaneReader<D>) -> Vec<(Lsn, Vec<u8>)> {
+    let mut all = Vec::new();
+    loop {
+        let more = reader.read(4096).unwrap();
+        if more.is_empty() {
+            return all;
+        }
+        all.extend(more.into_iter().map(|entry| (entry.lsn, entry.body.to_vec())));
+    }
+}
+
+fn round_trip<D: Disk + Clone>(disk: &D, dir: &std::path::Path) {
+    let journal = Journal::open(disk.clone(), options(dir)).unwrap();
+    assert_eq!(journal.lane_id("a"), Some(lane(1)));
+    let mut want_a = Vec::new();
+    let mut last = Lsn::ZERO;
+    for i in 0..200_u32 {
+        let body = i.to_le_bytes();
+        let lanes = if i % 3 == 0 { bits(&[1, 2]) } else { bits(&[2]) };
+        let lsn = loop {
+            match journal.append(&[Encoded::gathered(&body, b"payload", lanes)]) {
+                Ok(lsn) => break lsn,
+                Err(Closed::Busy) => std::thread::yield_now(),
+                Err(e) => panic!("{e}"),
+            }
+        };
+        assert!(lsn > last);
+        last = lsn;
+        if i % 3 == 0 {
+            want_a.push((lsn, [&body[..], b"payload"].concat()));
+        }
+    }
+    journal.sync().unwrap();
+    assert!(journal.durable() >= last);
+    let mut a = journal.lane(lane(1));
+    let got = drain(&mut a);
+    assert_eq!(got, want_a);
+    assert_eq!(journal.pending(lane(1)), want_a.len() as u64);
+    for (lsn, _) in got.iter().step_by(2) {
+        assert!(a.done(*lsn));
+        assert!(!a.done(*lsn));
+    }
+    let left: Vec<_> = want_a.iter().skip(1).step_by(2).cloned().collect();
+    assert_eq!(journal.pending(lane(1)), left.len() as u64);
+    assert_eq!(journal.read_at(want_a[3].0).unwrap().unwrap().body.to_vec(), want_a[3].1);
+    assert!(journal.read_at(Lsn::from_raw(last.get() + 1)).unwrap().is_none());
+    assert_eq!(journal.scan(None).read(1 << 20).unwrap().len(), 200);
+    journal.close().unwrap();
+    assert_eq!(journal.append(&[Encoded::new(b"x", 2)]), Err(Closed::Stopping));
+    drop((a, journal));
+
+    let journal = Journal::open(disk.clone(), options(dir)).unwrap();
+    assert!(journal.recovered().clean);
+    assert_eq!(journal.recovered().pending(lane(1)), left.len() as u64);
+    assert_eq!(journal.recovered().pending(lane(2)), 200);
+    assert_eq!(drain(&mut journal.lane(lane(1))), left);
+    let next = journal.append(&[Encoded::new(b"after", bits(&[1]))]).unwrap();
+    assert_eq!(next.get(), last.get() + 1, "no jump after a clean stop");
+    drop(journal);
+
+    // Dropped, not closed: everything appended is there, the LSN jumps.
+    let journal = Journal::open(disk.clone(), options(dir)).unwrap();
+    assert!(!journal.recovered().clean);
+    assert_eq!(journal.recovered().corrupt_groups, 0);
+    let mut a = journal.lane(lane(1));
+    let got = drain(&mut a);
+    assert_eq!(got.len(), left.len() + 1);
+    assert_eq!(got.last().unwrap(), &(next, b"after".to_vec()));
+    assert_eq!(journal.pending(lane(1)), got.len() as u64);
+    assert!(journal.append(&[Encoded::new(b"x", 2)]).unwrap().get() > next.get() + 1000);
+}
+
+#[test]
+fn appends_reads_and_recovers_in_memory() {
+    round_trip(&MemoryDisk::new(), std::path::Path::new("/data"));
+}
+
+#[test]
+fn appends_reads_and_recovers_on_the_real_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    round_trip(&OsDisk, dir.path());
+    let journal = Journal::open(OsDisk, options(dir.path())).unwrap();
+    match Journal::open(OsDisk, options(dir.path())).map(drop) {
+        Err(OpenError::Locked { pid: Some(pid), .. }) => assert_eq!(pid, std::process::id()),
+        other => panic!("{other:?}"),
+    }
+    drop(journal);
+}

@@ -1,0 +1,104 @@
+//! Names that refer to something: backends, pipelines, auth, schemas; and names that are defined twice.
+
+use settings::guess::{list, nearest};
+use settings::{Node, codes};
+use transports::net::config::ListenerAuth;
+
+use super::{Found, from_environment};
+use crate::config::draft::{Draft, Piece};
+use crate::config::middleware::Middleware;
+
+/// The most backends: the journal's records have one bit for each, and one for dead letters.
+const MAX_BACKENDS: usize = 63;
+
+pub(super) fn check(draft: &Draft<'_>, found: &mut Found<'_>) {
+    let backends: Vec<&str> = names(&draft.backends);
+    let pipelines: Vec<&str> = names(&draft.pipelines);
+    let schemas: Vec<&str> = names(&draft.schemas);
+    let auth: Vec<&str> = names(&draft.auth);
+    for (node, _) in &draft.routes {
+        each(node.get("to"), |item| refer(item, "backend", &backends, found));
+        each(node.get("pipeline"), |item| refer(item, "pipeline", &pipelines, found));
+    }
+    for piece in &draft.listeners {
+        let Some(inner) = piece.inner() else { continue };
+        each(inner.get("pipeline"), |item| refer(item, "pipeline", &pipelines, found));
+        let named = matches!(piece.value.as_ref().and_then(|listener| listener.common().auth.as_ref()), Some(ListenerAuth::Named(_)));
+        if let (true, Some(node)) = (named, inner.get("auth")) {
+            refer(node, "auth", &auth, found);
+        }
+    }
+    for (node, step) in draft.steps() {
+        if let (Middleware::Validate(_), Some(schema)) = (step, node.get("schema")) {
+            refer(schema, "schema", &schemas, found);
+        }
+    }
+    reserved(draft, found);
+    counts(draft, found);
+    route_names(draft, found);
+}
+
+fn names<'t, T>(pieces: &[Piece<'t, T>]) -> Vec<&'t str> {
+    pieces.iter().map(|piece| piece.name).collect()
+}
+
+fn each(list: Option<&Node>, mut check: impl FnMut(&Node)) {
+    for item in list.map(Node::items).unwrap_or_default() {
+        check(item);
+    }
+}
+
+fn refer(node: &Node, what: &str, known: &[&str], found: &mut Found<'_>) {
+    let Some(name) = node.text().filter(|name| !node.faulty && !known.contains(name)) else { return };
+    let plural = if what == "auth" { "auth entries".to_owned() } else { format!("{what}s") };
+    let mut fault = found
+        .error(node.span, codes::REFERENCE, format!("no {what} named \"{name}\""))
+        .label(format!("{plural} defined here: {}", list(known.iter().copied())));
+    if let Some(meant) = nearest(name, known.iter().copied()) {
+        fault = fault.help(format!("did you mean \"{meant}\"?"));
+        if !from_environment(node) {
+            fault = fault.patch(found.unquoted(node), meant);
+        }
+    }
+    found.push(fault);
+}
+
+/// `none` says that a listener needs no auth, so nothing can have that name.
+fn reserved(draft: &Draft<'_>, found: &mut Found<'_>) {
+    for piece in draft.auth.iter().filter(|piece| piece.name == "none") {
+        let fault = found.error(piece.key_span, codes::NAME, "an auth entry cannot be called \"none\"");
+        found.push(fault.label("auth: none means that everybody may send").help("give it another name"));
+    }
+}
+
+fn counts(draft: &Draft<'_>, found: &mut Found<'_>) {
+    if let Some(piece) = draft.backends.get(MAX_BACKENDS) {
+        let fault = found.error(piece.key_span, codes::RANGE, format!("{} backends are too many", draft.backends.len()));
+        found.push(fault.label(format!("at most {MAX_BACKENDS}")));
+    }
+    let sections = [("listeners", draft.listeners.len(), "nothing can come in"), ("backends", draft.backends.len(), "nothing can go out")];
+    for (key, count, why) in sections {
+        if let (0, Some(entry)) = (count, draft.tree.root.entry(key))
+            && !entry.node.faulty
+            && !entry.node.is_absent()
+        {
+            let fault = found.error(entry.key_span, codes::RANGE, format!("{key} is empty: {why}"));
+            found.push(fault.label("at least 1"));
+        }
+    }
+}
+
+fn route_names(draft: &Draft<'_>, found: &mut Found<'_>) {
+    let mut seen: Vec<(&str, &Node)> = Vec::new();
+    for (node, _) in &draft.routes {
+        let Some((name, at)) = node.get("name").filter(|at| !at.faulty).and_then(|at| Some((at.text()?, at))) else { continue };
+        match seen.iter().find(|(known, _)| *known == name) {
+            Some((_, first)) => {
+                let line = found.line(first.span);
+                let fault = found.error(at.span, codes::TWICE, format!("two routes are called \"{name}\""));
+                found.push(fault.label(format!("the first one is on line {line}")).help("give one of them another name"));
+            }
+            None => seen.push((name, at)),
+        }
+    }
+}

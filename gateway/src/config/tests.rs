@@ -1,0 +1,1 @@
+//! Golden tests over the pinned and our own configurations.

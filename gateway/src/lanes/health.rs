@@ -1,0 +1,44 @@
+//! What is wrong with a lane, in plain words: since when, why, and what is done about it.
+use schemas::Word;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::SystemTime,
+};
+
+/// What is wrong with a lane.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    /// Since when.
+    pub since: SystemTime,
+    /// The failure word of the last fault.
+    pub word: Word,
+    /// What exactly, in the backend's own terms.
+    pub why: String,
+    /// Whether the place itself is wrong: the lane holds until a probe succeeds, and somebody has to act.
+    pub destination: bool,
+}
+
+/// A lane's health. Changes are logged once.
+#[derive(Debug, Default)]
+pub struct Health(Mutex<Option<Trouble>>);
+
+impl Health {
+    /// What is wrong, if anything.
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says that a delivery failed. Returns `true` when the lane was well before, or the kind of trouble is another.
+    pub fn failed(&self, word: Word, why: &str, destination: bool) -> bool {
+        let mut trouble = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = trouble.as_ref().is_none_or(|before| before.destination != destination);
+        let since = trouble.as_ref().map_or_else(SystemTime::now, |before| before.since);
+        *trouble = Some(Trouble { since, word, why: why.to_owned(), destination });
+        changed
+    }
+
+    /// Says that a delivery or a probe succeeded. Returns what was wrong before.
+    pub fn well(&self) -> Option<Trouble> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}

@@ -1,0 +1,235 @@
+//! Lanes: the ways to the backends, one each.
+//!
+//! A lane reads what is durable, gives it to its backend in order, and marks it done when the backend confirmed it. What fails
+//! is one of three faults (design rule 9): *retry* parks its strand, *record* makes a dead letter, *destination* holds the lane
+//! and raises an alarm. The direct path (`ack: delivered`) shares the lane's backend but not the journal. Lane 0 holds the dead
+//! letters; its backend is nobody.
+pub mod dead;
+pub mod health;
+pub mod run;
+pub mod strands;
+
+use crate::telemetry::LaneMeter;
+use backends::Backend;
+use health::Health;
+use schemas::{AckLevel, AttributeFault, ByteStr, Event, EventView, Refusal, Word};
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::sync::mpsc;
+use transports::Slot;
+
+/// Most direct events that wait in one lane.
+pub const DIRECT_EVENTS_MAX: usize = 8192;
+/// Most bytes of direct events that wait in one lane.
+pub const DIRECT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Lanes in all: 63 backends and the dead letters.
+pub const LANES_MAX: usize = 64;
+
+/// One event of the direct path: never journaled; its sender waits for it.
+#[derive(Clone, Debug)]
+pub struct Direct {
+    /// The event.
+    pub event: Arc<Event>,
+    /// Where its outcome goes.
+    pub slot: Arc<Slot>,
+    /// When the sender is told *unknown*.
+    pub deadline: Instant,
+}
+
+/// How a lane treats what fails.
+#[derive(Clone, Debug)]
+pub struct Treatment {
+    /// Tries before an event is given up; `None`: it never is.
+    pub attempts: Option<u32>,
+    /// The shortest and the longest pause between tries.
+    pub backoff: (Duration, Duration),
+    /// Whether what is given up becomes a dead letter, or is dropped and counted.
+    pub dead_letter: bool,
+}
+
+/// One lane, seen from the door and from `status`.
+pub struct Lane {
+    /// Its place in the journal: 1 to 63.
+    pub id: u8,
+    /// The backend's name in the config.
+    pub name: ByteStr,
+    /// The far end.
+    pub backend: Arc<dyn Backend>,
+    /// How faults are treated.
+    pub treatment: Treatment,
+    /// Counts.
+    pub meter: LaneMeter,
+    /// What is wrong, if anything.
+    pub health: Health,
+    direct: mpsc::Sender<Direct>,
+    direct_receiver: Mutex<Option<mpsc::Receiver<Direct>>>,
+    direct_bytes: AtomicUsize,
+}
+
+impl fmt::Debug for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lane").field("id", &self.id).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Lane {
+    /// A lane that nobody runs yet.
+    pub fn new(id: u8, name: impl Into<ByteStr>, backend: Arc<dyn Backend>, treatment: Treatment, meter: LaneMeter) -> Self {
+        let (direct, receiver) = mpsc::channel(DIRECT_EVENTS_MAX);
+        meter.up.set(1);
+        let direct_receiver = Mutex::new(Some(receiver));
+        let (name, health) = (name.into(), Health::default());
+        Lane { id, name, backend, treatment, meter, health, direct, direct_receiver, direct_bytes: AtomicUsize::new(0) }
+    }
+
+    /// Whether an event of this path has room. A stored event asks the journal when it is appended: until backlogs exist the
+    /// ring is shared.
+    fn room(&self, level: AckLevel) -> Result<(), Refusal> {
+        match level {
+            AckLevel::Received | AckLevel::Durable => Ok(()),
+            AckLevel::Delivered => match self.health.trouble() {
+                None => Ok(()),
+                Some(trouble) => Err(Refusal::new(Word::BackendUnavailable, format!("backend {}: {}", self.name, trouble.why))
+                    .retry_after(Duration::from_secs(1))),
+            },
+        }
+    }
+
+    fn direct_room(&self, bytes: usize) -> Result<(), Refusal> {
+        let full = self.direct.capacity() == 0 || self.direct_bytes.load(Ordering::Relaxed) + bytes > DIRECT_BYTES_MAX;
+        if full {
+            let detail = format!("the direct window of backend {} is full", self.name);
+            return Err(Refusal::new(Word::Overloaded, detail).retry_after(Duration::from_secs(1)));
+        }
+        Ok(())
+    }
+
+    fn send(&self, direct: Direct) {
+        self.direct_bytes.fetch_add(direct.event.envelope.size(), Ordering::Relaxed);
+        if let Err(error) = self.direct.try_send(direct) {
+            let direct = match error {
+                mpsc::error::TrySendError::Full(direct) | mpsc::error::TrySendError::Closed(direct) => direct,
+            };
+            self.direct_left(&direct);
+            self.meter.dropped(Word::Overloaded);
+            let refusal = Refusal::new(Word::Overloaded, format!("the direct window of backend {} is full", self.name));
+            direct.slot.settle(Some(refusal.into()));
+        }
+    }
+
+    /// A direct event left the lane, whatever became of it.
+    pub(crate) fn direct_left(&self, direct: &Direct) {
+        self.direct_bytes.fetch_sub(direct.event.envelope.size(), Ordering::Relaxed);
+    }
+
+    /// The receiving end of the direct window, for the one who runs the lane.
+    pub(crate) fn take_direct(&self) -> Option<mpsc::Receiver<Direct>> {
+        self.direct_receiver.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// All lanes of the process, by their place in the journal.
+#[derive(Debug, Default)]
+pub struct Lanes {
+    by_id: [OnceLock<Arc<Lane>>; LANES_MAX],
+    dead_entered: OnceLock<LaneMeter>,
+}
+
+impl Lanes {
+    /// Puts a lane in its place. A place is filled once.
+    pub fn add(&self, lane: Arc<Lane>) {
+        if let Some(place) = self.by_id.get(usize::from(lane.id)) {
+            let _occupied = place.set(lane);
+        }
+    }
+
+    /// The handles of lane 0.
+    pub fn set_dead_meter(&self, meter: LaneMeter) {
+        let _occupied = self.dead_entered.set(meter);
+    }
+
+    /// The handles of lane 0.
+    pub fn dead_meter(&self) -> Option<&LaneMeter> {
+        self.dead_entered.get()
+    }
+
+    /// The lane with this id.
+    pub fn get(&self, id: u8) -> Option<&Arc<Lane>> {
+        self.by_id.get(usize::from(id))?.get()
+    }
+
+    /// All lanes with a backend.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Lane>> {
+        self.by_id.iter().filter_map(OnceLock::get)
+    }
+
+    /// The lane of the backend with this name.
+    pub fn by_name(&self, name: &str) -> Option<&Arc<Lane>> {
+        self.iter().find(|lane| lane.name.as_str() == name)
+    }
+
+    fn of(&self, lanes: u64) -> impl Iterator<Item = &Arc<Lane>> {
+        bits(lanes).filter_map(|id| self.get(id))
+    }
+
+    /// Whether all these lanes have room for an event of this path.
+    ///
+    /// # Errors
+    /// A retryable refusal that names the lane.
+    pub fn room(&self, lanes: u64, level: AckLevel) -> Result<(), Refusal> {
+        self.of(lanes).try_for_each(|lane| lane.room(level))
+    }
+
+    /// Whether the backends of all these lanes can take the event at all.
+    ///
+    /// # Errors
+    /// What the event lacks, or that it is too large.
+    pub fn accepts(&self, lanes: u64, event: &EventView<'_>) -> Result<(), AttributeFault> {
+        self.of(lanes).try_for_each(|lane| lane.backend.accepts(event))
+    }
+
+    /// Whether the direct windows of all these lanes have room.
+    ///
+    /// # Errors
+    /// `overloaded`.
+    pub fn direct_room(&self, lanes: u64, bytes: usize) -> Result<(), Refusal> {
+        self.of(lanes).try_for_each(|lane| lane.direct_room(bytes))
+    }
+
+    /// Hands a direct event to all its lanes.
+    pub fn send_direct(&self, direct: &Direct) {
+        for lane in self.of(direct.event.lanes) {
+            lane.send(direct.clone());
+        }
+    }
+
+    /// Counts an event into these lanes.
+    pub fn entered(&self, lanes: u64) {
+        for lane in self.of(lanes) {
+            lane.meter.entered.inc();
+        }
+        if lanes & 1 == 1
+            && let Some(meter) = self.dead_meter()
+        {
+            meter.entered.inc();
+        }
+    }
+}
+
+/// The numbers of the bits that are set.
+pub fn bits(mut lanes: u64) -> impl Iterator<Item = u8> {
+    std::iter::from_fn(move || {
+        if lanes == 0 {
+            return None;
+        }
+        let lowest = lanes.trailing_zeros();
+        lanes &= lanes - 1;
+        u8::try_from(lowest).ok()
+    })
+}

@@ -1,0 +1,139 @@
+//! Strands that wait: within a lane, the events that must keep their order.
+//!
+//! A retry parks its strand, not the lane: what comes later for the same strand queues behind, everything else goes on.
+//! A strand whose backend takes one call at a time queues here, too. Bounded by bytes: above it the lane stops reading.
+use schemas::Event;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Most bytes of events that wait in strands; above it the lane reads no more.
+pub const PARKED_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// An event that waits, with the tries it had.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    /// The event.
+    pub event: Arc<Event>,
+    /// Deliveries tried so far.
+    pub attempts: u32,
+}
+
+#[derive(Debug, Default)]
+struct Strand {
+    queue: BTreeMap<u64, Waiting>,
+    /// Nothing leaves before; `None`: a call of this strand is under way.
+    due: Option<Instant>,
+}
+
+/// All waiting strands of one lane.
+#[derive(Debug, Default)]
+pub struct Strands {
+    waiting: HashMap<u64, Strand>,
+    bytes: usize,
+}
+
+impl Strands {
+    /// Whether a strand waits or is under way: then later events of it must queue.
+    pub fn is_waiting(&self, strand: u64) -> bool {
+        self.waiting.contains_key(&strand)
+    }
+
+    /// Whether the lane may read on.
+    pub fn has_room(&self) -> bool {
+        self.bytes < PARKED_BYTES_MAX
+    }
+
+    /// Events that wait.
+    pub fn len(&self) -> usize {
+        self.waiting.values().map(|strand| strand.queue.len()).sum()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.values().all(|strand| strand.queue.is_empty())
+    }
+
+    /// Marks a strand as under way: for backends that take one call per strand.
+    pub fn begin(&mut self, strand: u64) {
+        self.waiting.entry(strand).or_default().due = None;
+    }
+
+    /// Queues an event behind its strand.
+    pub fn push(&mut self, strand: u64, waiting: Waiting) {
+        self.bytes += waiting.event.envelope.size();
+        self.waiting.entry(strand).or_default().queue.insert(waiting.event.lsn, waiting);
+    }
+
+    /// Puts back an event that must be tried again at `due`, in its place.
+    pub fn park(&mut self, strand: u64, waiting: Waiting, due: Instant) {
+        self.push(strand, waiting);
+        if let Some(strand) = self.waiting.get_mut(&strand) {
+            strand.due = Some(strand.due.map_or(due, |before| before.max(due)));
+        }
+    }
+
+    /// A call of the strand ended: what queued behind it may leave now.
+    pub fn end(&mut self, strand: u64, now: Instant) {
+        if let Some(found) = self.waiting.get_mut(&strand) {
+            if found.queue.is_empty() {
+                self.waiting.remove(&strand);
+            } else {
+                found.due.get_or_insert(now);
+            }
+        }
+    }
+
+    /// When the next strand is due.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.waiting.values().filter(|strand| !strand.queue.is_empty()).filter_map(|strand| strand.due).min()
+    }
+
+    /// Takes the events of all strands that are due, at most `most` events, each strand's in order. With `one` a strand gives
+    /// its first event only and stays under way until [`Strands::end`]; else the strand is given whole.
+    pub fn take_due(&mut self, now: Instant, most: usize, one: bool) -> Vec<Waiting> {
+        let due: Vec<u64> = self
+            .waiting
+            .iter()
+            .filter(|(_, strand)| !strand.queue.is_empty() && strand.due.is_some_and(|due| due <= now))
+            .map(|(number, _)| *number)
+            .take(most)
+            .collect();
+        let mut taken = Vec::new();
+        for number in due {
+            let Some(strand) = self.waiting.get_mut(&number) else { continue };
+            if one {
+                taken.extend(strand.queue.pop_first().map(|(_, waiting)| waiting));
+                strand.due = None;
+            } else if let Some(strand) = self.waiting.remove(&number) {
+                taken.extend(strand.queue.into_values());
+            }
+            if taken.len() >= most {
+                break;
+            }
+        }
+        self.bytes -= taken.iter().map(|waiting| waiting.event.envelope.size()).sum::<usize>();
+        taken.sort_by_key(|waiting| waiting.event.lsn);
+        taken
+    }
+
+    /// Makes everything due now: the destination is back.
+    pub fn all_due(&mut self, now: Instant) {
+        for strand in self.waiting.values_mut() {
+            if strand.due.is_some() {
+                strand.due = Some(now);
+            }
+        }
+    }
+}
+
+/// The pause before the next try: exponential from `low` to `high`, with full jitter. `random` is uniform in 0..=u32::MAX.
+pub fn backoff(attempts: u32, low: Duration, high: Duration, random: u32) -> Duration {
+    let doubled = low.saturating_mul(1u32.checked_shl(attempts.min(30)).unwrap_or(u32::MAX));
+    let ceiling = doubled.min(high).max(low);
+    let part = f64::from(random) / f64::from(u32::MAX);
+    // Never less than a tenth of the shortest pause: full jitter must not become a spin.
+    ceiling.mul_f64(part).max(low / 10)
+}

@@ -1,0 +1,224 @@
+//! Admission: the only step that keeps anything.
+//!
+//! A batch is kept as a whole: one append for all its journaled events, then the direct ones into their lanes' windows. Before
+//! this step nothing was kept; after it nobody can cancel what was.
+use super::{Batch, count};
+use crate::{lanes::Direct, state::Shared};
+use journal::Encoded;
+use schemas::{AckLevel, ByteStr, Death, Event, ItemReceipt, ItemVerdict, Items, Receipt, Refusal, Verdict, Word, record};
+use smallvec::SmallVec;
+use std::{cell::RefCell, sync::Arc, time::Duration};
+use transports::{Slot, Ticket, ticket::Stamp};
+
+/// Keeps batches. One per listener and generation, cloned per stream.
+#[derive(Clone)]
+pub struct Admit {
+    shared: Arc<Shared>,
+}
+
+/// The records of one batch, encoded side by side: heads in one buffer, data as slices of the payload.
+#[derive(Default)]
+struct Scratch {
+    heads: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+thread_local! {
+    /// One scratch per edge thread, so that encoding allocates nothing.
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+impl Admit {
+    /// Admission into the journal and lanes of `shared`.
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Admit { shared }
+    }
+
+    /// Keeps the batch, or refuses it; `Err` gives it back, held, when there is no room now.
+    pub fn admit(&self, mut batch: Batch) -> Result<Result<Ticket, Refusal>, Box<Batch>> {
+        if let Some(refusal) = refusal_of(&batch) {
+            if !batch.wants.cannot_refuse {
+                count::refused(&batch);
+                return Ok(Err(refusal));
+            }
+            mark_dead(&mut batch);
+        }
+        let events = events_of(&batch);
+        let (stored, direct): (Vec<_>, Vec<_>) = events.into_iter().partition(|event| event.level != AckLevel::Delivered);
+        if let Err(refusal) = self.direct_room(&direct) {
+            batch.hold(refusal);
+            return Err(Box::new(batch));
+        }
+        let lsn = match self.append(&stored) {
+            Ok(lsn) => lsn,
+            Err(journal::Closed::Full | journal::Closed::Busy) => {
+                batch.hold(Refusal::new(Word::StorageFull, "the journal has no room").retry_after(Duration::from_secs(1)));
+                return Err(Box::new(batch));
+            }
+            Err(error) => {
+                let refusal = closed(error);
+                batch.meter.refused_whole(batch.origin.version, refusal.word, batch.len());
+                return Ok(Err(refusal));
+            }
+        };
+        Ok(Ok(self.kept(batch, stored.len(), lsn, direct)))
+    }
+
+    /// Everything after the append: nothing here can fail.
+    fn kept(&self, mut batch: Batch, stored: usize, lsn: u64, direct: Vec<Event>) -> Ticket {
+        let mut claims = std::mem::take(&mut batch.claims);
+        let kept = |number: usize| batch.items.iter().any(|item| item.number == number && item.is_alive());
+        for claim in &mut claims {
+            claim.keep(lsn, &kept);
+        }
+        count::kept(&self.shared, &batch);
+        let stamp = Stamp { arrived: batch.arrived, note: self.shared.ring.message(&batch, lsn, stored) };
+        let slot = self.send_direct(&batch, direct, stored > 0);
+        let (receipt, wait_for) = receipt(&batch, lsn);
+        let room = std::mem::take(&mut batch.room);
+        let ticket = match slot {
+            Some(slot) => Ticket::slot(slot, wait_for, receipt, room),
+            None if wait_for > 0 => Ticket::durable(wait_for, receipt, room),
+            None => Ticket::now(Verdict::Receipt(receipt)),
+        };
+        ticket.observed(batch.meter, stamp)
+    }
+
+    /// One append for all events; 0 when there are none.
+    fn append(&self, events: &[Event]) -> Result<u64, journal::Closed> {
+        if events.is_empty() {
+            return Ok(0);
+        }
+        SCRATCH.with_borrow_mut(|scratch| {
+            scratch.heads.clear();
+            scratch.ends.clear();
+            for event in events {
+                record::encode_head(&mut scratch.heads, event);
+                scratch.ends.push(scratch.heads.len());
+            }
+            let mut start = 0;
+            let entries: SmallVec<[Encoded<'_>; 1]> = events
+                .iter()
+                .zip(&scratch.ends)
+                .map(|(event, end)| {
+                    let head = &scratch.heads[start..*end];
+                    start = *end;
+                    Encoded::gathered(head, event.envelope.data(), event.lanes)
+                })
+                .collect();
+            self.shared.journal.append(&entries).map(journal::Lsn::get)
+        })
+    }
+
+    fn direct_room(&self, direct: &[Event]) -> Result<(), Refusal> {
+        direct.iter().try_for_each(|event| self.shared.lanes.direct_room(event.lanes, event.envelope.size()))
+    }
+
+    fn send_direct(&self, batch: &Batch, direct: Vec<Event>, stored: bool) -> Option<Arc<Slot>> {
+        if direct.is_empty() {
+            return None;
+        }
+        let deliveries = direct.iter().map(|event| event.lanes.count_ones()).sum();
+        let slot = Slot::new(deliveries, stored);
+        for event in direct {
+            let direct = Direct { event: Arc::new(event), slot: Arc::clone(&slot), deadline: batch.deadline };
+            self.shared.lanes.send_direct(&direct);
+        }
+        Some(slot)
+    }
+}
+
+fn closed(error: journal::Closed) -> Refusal {
+    match error {
+        journal::Closed::TooLarge => Refusal::new(Word::TooLarge, "the message does not fit into one group of the journal"),
+        journal::Closed::Stopping => Refusal::new(Word::ShuttingDown, "the gateway is stopping"),
+        journal::Closed::Failed => Refusal::new(Word::Internal, "the journal's disk has failed; the gateway is stopping"),
+        journal::Closed::Full | journal::Closed::Busy => Refusal::new(Word::StorageFull, "the journal has no room"),
+    }
+}
+
+/// All or nothing by default: one refused event refuses the message. With `partial`, only when none is left.
+fn refusal_of(batch: &Batch) -> Option<Refusal> {
+    let refused = batch.faults.len() + batch.items.iter().filter(|item| matches!(item.fate, Some(ItemVerdict::Refused(..)))).count();
+    if refused == 0 || (batch.wants.partial && refused < batch.len()) {
+        return None;
+    }
+    let (word, detail) = batch.first_refused()?;
+    let single = batch.len() == 1 && !batch.many;
+    let items = if single { Items::All } else { Items::Each(item_receipts(batch)) };
+    let mut refusal = Refusal::new(word, detail.to_owned());
+    refusal.items = items;
+    Some(refusal)
+}
+
+/// Where the protocol cannot refuse, a refused event is a dead letter and the sender gets its receipt.
+fn mark_dead(batch: &mut Batch) {
+    for item in &mut batch.items {
+        if let Some(ItemVerdict::Refused(word, detail)) = item.fate.take() {
+            item.dead = Some((word, ByteStr::from(&*detail)));
+            item.level = AckLevel::Durable;
+            item.views.clear();
+        }
+    }
+}
+
+/// The records and direct events of a batch: one per view of an item that is alive.
+fn events_of(batch: &Batch) -> Vec<Event> {
+    let mut events = Vec::with_capacity(batch.items.len());
+    for item in batch.items.iter().filter(|item| item.is_alive()) {
+        let event = |envelope: &schemas::Envelope, lanes, route: &ByteStr| Event {
+            lsn: 0,
+            lanes,
+            envelope: envelope.clone(),
+            door: batch.door.clone(),
+            headers: batch.headers.clone(),
+            received: batch.received,
+            trace: batch.trace,
+            route: route.clone(),
+            level: item.level,
+            key: schemas::order_key(envelope),
+            death: None,
+        };
+        if let Some((word, detail)) = &item.dead {
+            let death = Death { word: *word, detail: detail.clone(), backend: ByteStr::EMPTY, attempts: 0, first_lsn: 0 };
+            let mut letter = event(&item.envelope, 1, &ByteStr::EMPTY);
+            letter.death = Some(Box::new(death));
+            events.push(letter);
+            continue;
+        }
+        events.extend(item.views.iter().map(|view| event(&view.envelope, view.lanes, &view.route)));
+    }
+    events
+}
+
+/// What the sender will be told, and the LSN that must be durable before it is true (0: nothing to wait for).
+fn receipt(batch: &Batch, lsn: u64) -> (Receipt, u64) {
+    let kept = |item: &&super::Item| item.is_alive();
+    let level = batch.items.iter().filter(kept).map(|item| item.level).min().unwrap_or(AckLevel::Durable);
+    let durable = batch.items.iter().filter(kept).any(|item| item.level == AckLevel::Durable);
+    let copies = batch.items.iter().map(|item| item.duplicate_of).max().unwrap_or(0);
+    let wait_for = if durable { lsn.max(copies) } else { copies };
+    let detail = batch.wants.detail || batch.wants.partial;
+    let items = if detail { Items::Each(item_receipts(batch)) } else { Items::All };
+    let trace_id = if batch.wants.detail { batch.trace.trace_id_hex().into() } else { ByteStr::EMPTY };
+    (Receipt { level, trace_id, items, reply: None }, wait_for)
+}
+
+/// One answer per event, in the message's order, unreadable ones among them.
+fn item_receipts(batch: &Batch) -> Box<[ItemReceipt]> {
+    let mut receipts = Vec::with_capacity(batch.len());
+    let mut faults = batch.faults.iter().peekable();
+    let mut items = batch.items.iter();
+    while receipts.len() < batch.len() {
+        if let Some((_, fault)) = faults.next_if(|(index, _)| *index == receipts.len()) {
+            let verdict = ItemVerdict::Refused(fault.word, fault.detail.as_ref().into());
+            receipts.push(ItemReceipt { id: ByteStr::EMPTY, verdict });
+            continue;
+        }
+        let Some(item) = items.next() else { break };
+        let dead_letter = item.dead.as_ref().map(|(word, _)| *word);
+        let verdict = item.fate.clone().unwrap_or(ItemVerdict::Kept { level: item.level, dead_letter });
+        receipts.push(ItemReceipt { id: item.envelope.shared_id(), verdict });
+    }
+    receipts.into()
+}

@@ -1,0 +1,70 @@
+//! Counts events at the door, so that the law holds: `received = refused + dropped + duplicate + kept` (design rule 11).
+//!
+//! A message is counted once, when its fate is known: all of it here, in one place.
+use super::Batch;
+use crate::state::Shared;
+use schemas::{AckLevel, ItemVerdict};
+
+/// Counts a batch of which nothing was kept. Events that were good are counted under the first bad one's word.
+pub fn refused(batch: &Batch) {
+    let version = batch.origin.version;
+    batch.meter.received(version, batch.len());
+    let Some((first, _)) = batch.first_refused() else { return };
+    for (_, fault) in &batch.faults {
+        batch.meter.refused(fault.word, 1);
+    }
+    for item in &batch.items {
+        match &item.fate {
+            Some(ItemVerdict::Refused(word, _)) => batch.meter.refused(*word, 1),
+            Some(ItemVerdict::Kept { .. } | ItemVerdict::Duplicate | ItemVerdict::Dropped(_)) | None => batch.meter.refused(first, 1),
+        }
+    }
+}
+
+/// Counts a batch that was kept: event by event, with its targets.
+pub fn kept(shared: &Shared, batch: &Batch) {
+    batch.meter.received(batch.origin.version, batch.len());
+    batch.meter.size(batch.size());
+    for (_, fault) in &batch.faults {
+        batch.meter.refused(fault.word, 1);
+    }
+    let (mut levels, mut targets) = ([0u64; 3], 0u64);
+    for item in &batch.items {
+        match &item.fate {
+            Some(ItemVerdict::Refused(word, _)) => batch.meter.refused(*word, 1),
+            Some(ItemVerdict::Dropped(word)) => batch.meter.dropped(*word, 1),
+            Some(ItemVerdict::Duplicate) => batch.meter.duplicate(1),
+            Some(ItemVerdict::Kept { .. }) | None => {
+                levels[item.level as usize] += 1;
+                targets += entered(shared, item);
+            }
+        }
+        for number in &item.routes {
+            if let Some(route) = batch.plan.as_ref().and_then(|plan| plan.routes().get(*number as usize)) {
+                route.matched.inc();
+            }
+        }
+        if item.routes.is_empty() {
+            batch.meter.unrouted(1);
+        }
+    }
+    for level in [AckLevel::Received, AckLevel::Durable, AckLevel::Delivered] {
+        batch.meter.kept(level, levels[level as usize]);
+    }
+    shared.metrics.targeted.inc_by(targets);
+}
+
+/// Counts one kept event into its lanes; returns how many there are.
+fn entered(shared: &Shared, item: &super::Item) -> u64 {
+    if item.dead.is_some() {
+        shared.lanes.entered(1);
+        return 1;
+    }
+    item.views
+        .iter()
+        .map(|view| {
+            shared.lanes.entered(view.lanes);
+            u64::from(view.lanes.count_ones())
+        })
+        .sum()
+}

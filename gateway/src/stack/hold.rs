@@ -1,0 +1,132 @@
+//! Hold: what finds no room now is offered again until its time ends (design rule 3).
+//!
+//! MQTT must not answer "no" to what may succeed later, so its messages wait here, with their room still reserved; HTTP refuses
+//! at once. The first attempt runs without a wait and without a clone of the stack.
+use super::{Batch, Stack, admit::Admit};
+use crate::state::Shared;
+use futures_util::FutureExt;
+use schemas::Refusal;
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+use tower::Service;
+use transports::Ticket;
+
+/// How long a held batch waits at most before it is offered again, when nobody says that there is room.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// What a listener does with a message that finds no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Refuse at once, with the word and a time to come back.
+    Refuse,
+    /// Offer it again until it was held this long.
+    Hold(Duration),
+}
+
+/// The pipeline with admission behind it, and the wait around both.
+#[derive(Clone)]
+pub struct Hold {
+    stack: Stack,
+    admit: Admit,
+    policy: Policy,
+    shared: Arc<Shared>,
+}
+
+type TicketFuture = Pin<Box<dyn Future<Output = Result<Ticket, Refusal>> + Send>>;
+
+impl Hold {
+    /// Puts the parts together.
+    pub fn new(stack: Stack, admit: Admit, policy: Policy, shared: Arc<Shared>) -> Self {
+        Hold { stack, admit, policy, shared }
+    }
+
+    /// What came back from one attempt: a ticket, a refusal, or the batch to be held.
+    fn settle(&self, outcome: Result<Batch, Refusal>) -> Result<Result<Ticket, Refusal>, Box<Batch>> {
+        match outcome {
+            Err(refusal) => Ok(Err(refusal)),
+            Ok(batch) if batch.held.is_some() => self.refuse_or_hold(batch),
+            Ok(batch) => match self.admit.admit(batch) {
+                Ok(ticket) => Ok(ticket),
+                Err(batch) => self.refuse_or_hold(*batch),
+            },
+        }
+    }
+
+    fn refuse_or_hold(&self, mut batch: Batch) -> Result<Result<Ticket, Refusal>, Box<Batch>> {
+        match self.policy {
+            Policy::Refuse => {
+                let events = batch.len();
+                match batch.held.take() {
+                    Some(refusal) => {
+                        batch.meter.refused_whole(batch.origin.version, refusal.word, events);
+                        Ok(Err(refusal))
+                    }
+                    None => Err(Box::new(batch)),
+                }
+            }
+            Policy::Hold(_) => Err(Box::new(batch)),
+        }
+    }
+
+    async fn offer_again(mut self, mut batch: Box<Batch>, until: Instant) -> Result<Ticket, Refusal> {
+        loop {
+            let Some(refusal) = batch.held.clone() else { return Ok(Ticket::now(internal())) };
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.shared.is_stopping() {
+                batch.meter.refused_whole(batch.origin.version, refusal.word, batch.len());
+                return Err(refusal);
+            }
+            let pause = refusal.retry_after.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN).min(left);
+            self.shared.room_or(pause).await;
+            batch.rewind();
+            let outcome = self.stack.call(*batch).await;
+            match self.settle(outcome) {
+                Ok(answer) => return answer,
+                Err(again) => batch = again,
+            }
+        }
+    }
+}
+
+fn internal() -> schemas::Verdict {
+    Refusal::new(schemas::Word::Internal, "a held message lost its reason").into()
+}
+
+impl Service<Batch> for Hold {
+    type Response = Ticket;
+    type Error = Refusal;
+    type Future = TicketFuture;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        self.stack.poll_ready(cx)
+    }
+
+    fn call(&mut self, batch: Batch) -> TicketFuture {
+        let until = batch.arrived
+            + match self.policy {
+                Policy::Hold(time) => time,
+                Policy::Refuse => Duration::ZERO,
+            };
+        let mut attempt = self.stack.call(batch);
+        // Built-ins are ready at once; a plug-in layer that is not is awaited below.
+        if let Some(outcome) = (&mut attempt).now_or_never() {
+            return match self.settle(outcome) {
+                Ok(answer) => Box::pin(std::future::ready(answer)),
+                Err(batch) => Box::pin(self.clone().offer_again(batch, until)),
+            };
+        }
+        let this = self.clone();
+        Box::pin(async move {
+            let outcome = attempt.await;
+            match this.settle(outcome) {
+                Ok(answer) => answer,
+                Err(batch) => this.offer_again(batch, until).await,
+            }
+        })
+    }
+}

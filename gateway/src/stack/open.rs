@@ -1,0 +1,240 @@
+//! Opening a message: its trace starts, the door's attributes are set, the codec reads it.
+//!
+//! Outermost, so that a message that cannot be read is counted and traced like any other.
+use super::{
+    batch::{Batch, Item},
+    hold::Hold,
+    rules::Rules,
+};
+use crate::{random, state::Shared, telemetry::Meter};
+use codecs::{BareRules, Context as CodecContext, DecodeError};
+use schemas::{
+    AttributeFault, Attributes, ByteStr, Death, Door, Message, Mode, Receipt, Refusal, TraceContext, Verdict, Word,
+    json::BATCH_TYPE,
+    record::{self, DoorLetter},
+    trace::SAMPLED,
+};
+use smallvec::SmallVec;
+use std::{
+    future::{Future, ready},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant, SystemTime},
+};
+use tower::Service;
+use transports::{Origin, Room, Submission, Ticket};
+use uuid::Uuid;
+
+/// How one listener opens messages.
+#[derive(Clone, Debug)]
+pub struct Open {
+    /// The listener's envelope rules.
+    pub rules: Arc<Rules>,
+    /// Counts for the listener.
+    pub meter: Arc<Meter>,
+    /// The part of untraced messages that are sampled: 0 to 1.
+    pub sample: f64,
+    /// Whether a batch is answered per event unless the sender says otherwise.
+    pub partial: bool,
+}
+
+/// The listener's rules as the codec asks them, for one message.
+struct Bare<'a> {
+    rules: &'a Rules,
+    origin: &'a Origin,
+}
+
+impl BareRules for Bare<'_> {
+    fn apply(&self, message: &Message, attributes: &mut Attributes) -> Result<(), AttributeFault> {
+        self.rules.apply(message, self.origin, attributes)
+    }
+}
+
+/// A message that could not be read.
+struct Unreadable {
+    message: Box<Message>,
+    error: DecodeError,
+    trace: TraceContext,
+    door: Door,
+    received: SystemTime,
+}
+
+impl Open {
+    /// The trace that the sender's header gives, or a new one; and whether it is new.
+    fn start_trace(&self, header: Option<TraceContext>) -> (TraceContext, bool) {
+        match header {
+            Some(parent) => (parent, false),
+            None => {
+                let flags = if random::unit() < self.sample { SAMPLED } else { 0 };
+                (TraceContext::from_random(random::bytes(), flags), true)
+            }
+        }
+    }
+
+    fn open(&self, submission: Submission) -> Result<Batch, Box<Unreadable>> {
+        let Submission { mut message, room, origin } = submission;
+        let (received, arrived) = (SystemTime::now(), Instant::now());
+        let (parent, fresh) = self.start_trace(message.trace);
+        let door = Door {
+            listener: origin.listener.clone(),
+            principal: origin.principal.name.clone(),
+            tenant: origin.principal.tenant.clone(),
+            subject: message.subject.clone(),
+        };
+        let decoded = {
+            let traceparent = parent.to_string();
+            let new_id = || Uuid::now_v7().to_string();
+            let bare = Bare { rules: &self.rules, origin: &origin };
+            let context = CodecContext {
+                listener: &origin.listener,
+                received,
+                traceparent: &traceparent,
+                rules: Some(&bare as &dyn BareRules),
+                new_id: &new_id,
+            };
+            codecs::choose(&message).and_then(|codec| codec.decode(&message, &context))
+        };
+        let decoded = match decoded {
+            Ok(decoded) => decoded,
+            Err(error) => {
+                let trace = span_of(parent);
+                return Err(Box::new(Unreadable { message: Box::new(message), error, trace, door, received }));
+            }
+        };
+        let (mut items, mut faults) = (SmallVec::new(), Vec::new());
+        for (index, event) in decoded.into_iter().enumerate() {
+            match event {
+                Ok(envelope) => items.push(Item::new(index, envelope)),
+                Err(fault) => faults.push((index, fault)),
+            }
+        }
+        // Without a header the event's own trace is the parent; what the codec added itself says the same as `parent`.
+        let own = items.first().and_then(|item: &Item| item.envelope.get("traceparent")).and_then(|own| TraceContext::parse(own.text));
+        let trace = span_of(if fresh { own.unwrap_or(parent) } else { parent });
+        let many = holds_many(&message);
+        let headers = std::mem::take(&mut message.headers);
+        let mut wants = message.wants;
+        wants.partial |= self.partial;
+        let dedupe_id = message.dedupe_id.take();
+        let message = wants.cannot_refuse.then(|| Box::new(message));
+        Ok(Batch {
+            origin,
+            door,
+            items,
+            faults,
+            many,
+            headers,
+            trace,
+            message,
+            wants,
+            meter: Arc::clone(&self.meter),
+            received,
+            arrived,
+            deadline: arrived + wants.deadline.min(DEADLINE_MAX),
+            room,
+            dedupe_id,
+            plan: None,
+            held: None,
+            claims: SmallVec::new(),
+        })
+    }
+}
+
+/// Whether the message's format is a list of events.
+fn holds_many(message: &Message) -> bool {
+    let essence = message.content_type.as_ref().and_then(|text| text.split(';').next()).unwrap_or_default().trim();
+    message.mode != Mode::Binary && [BATCH_TYPE, "application/x-ndjson"].iter().any(|many| essence.eq_ignore_ascii_case(many))
+}
+
+/// Nobody waits longer than this for an answer.
+const DEADLINE_MAX: Duration = Duration::from_secs(300);
+
+/// The gateway's own span below `parent`.
+fn span_of(parent: TraceContext) -> TraceContext {
+    TraceContext { span_id: (random::u64() | 1).to_be_bytes(), ..parent }
+}
+
+/// The outermost service of a listener.
+#[derive(Clone)]
+pub struct OpenService {
+    open: Open,
+    inner: Hold,
+    shared: Arc<Shared>,
+}
+
+impl OpenService {
+    /// Opens messages in front of `inner`.
+    pub fn new(open: Open, inner: Hold, shared: Arc<Shared>) -> Self {
+        OpenService { open, inner, shared }
+    }
+
+    /// A message that nobody could read: refused, or, where the protocol cannot refuse, a dead letter of the door.
+    fn unreadable(&self, origin: &Origin, unreadable: Unreadable) -> Result<Ticket, Refusal> {
+        let Unreadable { message, error, trace, door, received } = unreadable;
+        let detail = error.detail.into_owned();
+        if !message.wants.cannot_refuse {
+            self.open.meter.refused_whole(origin.version, error.word, 1);
+            return Err(Refusal::new(error.word, detail));
+        }
+        let death = Death { word: error.word, detail: detail.into(), backend: ByteStr::EMPTY, attempts: 0, first_lsn: 0 };
+        let letter = DoorLetter {
+            lsn: 0,
+            payload: message.payload,
+            content_type: message.content_type,
+            mode: message.mode,
+            attributes: message.attributes,
+            headers: message.headers,
+            door,
+            received,
+            trace,
+            tracestate: message.tracestate,
+            dedupe_id: message.dedupe_id,
+            death,
+        };
+        let mut head = Vec::with_capacity(256);
+        record::encode_letter_head(&mut head, &letter);
+        let lsn = match self.shared.journal.append(&[journal::Encoded::gathered(&head, &letter.payload, 1)]) {
+            Ok(lsn) => lsn.get(),
+            Err(_) => {
+                self.open.meter.refused_whole(origin.version, Word::StorageFull, 1);
+                return Err(Refusal::new(Word::StorageFull, "the journal has no room for the dead letter"));
+            }
+        };
+        self.open.meter.received(origin.version, 1);
+        self.open.meter.kept(schemas::AckLevel::Durable, 1);
+        self.shared.metrics.targeted.inc();
+        self.shared.lanes.entered(1);
+        let receipt = Receipt {
+            level: schemas::AckLevel::Durable,
+            trace_id: ByteStr::EMPTY,
+            items: schemas::Items::All,
+            reply: None,
+        };
+        Ok(Ticket::durable(lsn, receipt, Room::default()))
+    }
+}
+
+impl Service<Submission> for OpenService {
+    type Response = Ticket;
+    type Error = Refusal;
+    type Future = Pin<Box<dyn Future<Output = Result<Ticket, Refusal>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, submission: Submission) -> Self::Future {
+        let origin = Arc::clone(&submission.origin);
+        match self.open.open(submission) {
+            Ok(batch) if batch.is_empty() => Box::pin(ready(Ok(Ticket::now(Verdict::Receipt(Receipt {
+                level: schemas::AckLevel::Received,
+                trace_id: batch.trace.trace_id_hex().into(),
+                items: schemas::Items::Each(Box::default()),
+                reply: None,
+            }))))),
+            Ok(batch) => self.inner.call(batch),
+            Err(unreadable) => Box::pin(ready(self.unreadable(&origin, *unreadable))),
+        }
+    }
+}

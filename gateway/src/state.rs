@@ -1,0 +1,73 @@
+//! What all generations of the config share: the journal, the lanes, the budget, and the counts. It outlives a reload.
+use crate::{
+    lanes::Lanes,
+    telemetry::{Metrics, Ring, spans::Spans},
+};
+use journal::{Journal, OsDisk};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+use tokio::sync::Notify;
+use transports::Budget;
+
+/// The process' own state.
+pub struct Shared {
+    /// The write-ahead log.
+    pub journal: Journal<OsDisk>,
+    /// All lanes.
+    pub lanes: Arc<Lanes>,
+    /// Payload bytes between sockets and the disk.
+    pub budget: Arc<Budget>,
+    /// All metrics.
+    pub metrics: Arc<Metrics>,
+    /// The last events and deliveries.
+    pub ring: Arc<Ring>,
+    /// Spans for the OTLP receiver, if there is one.
+    pub spans: Spans,
+    /// When the process was started.
+    pub started: (SystemTime, Instant),
+    stopping: AtomicBool,
+    room: Notify,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Puts the parts together.
+    pub fn new(journal: Journal<OsDisk>, budget: Arc<Budget>, metrics: Arc<Metrics>, ring: Arc<Ring>, spans: Spans) -> Self {
+        let started = (SystemTime::now(), Instant::now());
+        let lanes = Arc::new(Lanes::default());
+        Shared { journal, lanes, budget, metrics, ring, spans, started, stopping: AtomicBool::new(false), room: Notify::new() }
+    }
+
+    /// Whether the gateway is stopping.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// From now on new messages are refused with `shutting_down`.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.room.notify_waiters();
+    }
+
+    /// Waits until somebody says that there is room, or for `pause`.
+    pub async fn room_or(&self, pause: Duration) {
+        // Both endings mean the same: look again.
+        let _either = tokio::time::timeout(pause, self.room.notified()).await;
+    }
+
+    /// Says that there may be room again.
+    pub fn room_freed(&self) {
+        self.room.notify_waiters();
+    }
+}

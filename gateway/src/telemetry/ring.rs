@@ -1,0 +1,233 @@
+//! The trace ring: the last events and deliveries, so that `anygate trace` and `anygate tail` can say what happened.
+//!
+//! Bounded: the oldest are overwritten. It keeps attributes and decisions, never data, and what costs time (why a route did
+//! not match) is worked out when somebody asks.
+use crate::{router::RoutePlan, stack::Batch};
+use backends::Position;
+use schemas::{AckLevel, ByteStr, Door, Envelope, Event, ItemVerdict, TraceContext, Verdict, Word};
+use smallvec::SmallVec;
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+use tokio::sync::broadcast;
+
+/// Events that the ring remembers.
+pub const EVENTS_MAX: usize = 8192;
+/// Deliveries that the ring remembers.
+pub const DELIVERIES_MAX: usize = 16384;
+/// Events that a slow live tail may be behind before it misses some.
+const TAIL_BEHIND_MAX: usize = 1024;
+
+/// What the ring knows of one event.
+#[derive(Clone)]
+pub struct Seen {
+    /// Its attributes; the data is left out.
+    pub envelope: Envelope,
+    /// The door it came through.
+    pub door: Door,
+    /// `http` or `mqtt`, and the version.
+    pub protocol: (&'static str, &'static str),
+    /// What the protocol calls the sender.
+    pub client: ByteStr,
+    /// The gateway's span.
+    pub trace: TraceContext,
+    /// When its message was received.
+    pub received: SystemTime,
+    /// From received to kept or settled.
+    pub kept_after: Duration,
+    /// What became of it at the door; `None`: it was kept.
+    pub fate: Option<ItemVerdict>,
+    /// Why it is a dead letter, if it is one.
+    pub dead: Option<Word>,
+    /// Its ack level.
+    pub level: AckLevel,
+    /// Its record's LSN (the last one, when views differ); 0 for none.
+    pub lsn: u64,
+    /// The routes that took it.
+    pub routes: SmallVec<[u32; 2]>,
+    /// The generation's routes, to say why.
+    pub plan: Option<Arc<RoutePlan>>,
+    /// When the verdict left, and what it was.
+    pub settled: Option<(Duration, &'static str)>,
+    message: u64,
+}
+
+/// One delivery, or its end as a dead letter.
+#[derive(Clone, Debug)]
+pub struct Delivered {
+    /// The event's trace id.
+    pub trace_id: [u8; 16],
+    /// The event's id.
+    pub id: ByteStr,
+    /// The record's LSN.
+    pub lsn: u64,
+    /// The backend.
+    pub backend: ByteStr,
+    /// Where it is now, or why it is nowhere.
+    pub place: Result<Position, (Word, ByteStr)>,
+    /// Tries before this one.
+    pub attempts: u32,
+    /// From received to confirmed.
+    pub after: Duration,
+}
+
+/// One event for a live tail.
+#[derive(Clone, Debug)]
+pub struct Tailed {
+    /// The event with its data.
+    pub envelope: Envelope,
+    /// The door it came through.
+    pub door: Door,
+    /// `kept`, `dead_letter`, `duplicate`, `dropped` or `refused`, and the word if there is one.
+    pub outcome: (&'static str, Option<Word>),
+    /// The names of the routes that took it.
+    pub routes: Vec<ByteStr>,
+}
+
+#[derive(Default)]
+struct Inner {
+    events: VecDeque<Seen>,
+    deliveries: VecDeque<Delivered>,
+    messages: u64,
+}
+
+/// The ring. One for the process.
+pub struct Ring {
+    inner: Mutex<Inner>,
+    tail: broadcast::Sender<Tailed>,
+}
+
+impl fmt::Debug for Ring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ring").finish_non_exhaustive()
+    }
+}
+
+impl Default for Ring {
+    fn default() -> Self {
+        Ring { inner: Mutex::default(), tail: broadcast::channel(TAIL_BEHIND_MAX).0 }
+    }
+}
+
+impl Ring {
+    /// A message was settled at the door: its events enter the ring. Returns the number under which its verdict is noted.
+    pub fn message(&self, batch: &Batch, last_lsn: u64, records: usize) -> u64 {
+        self.send_tail(batch);
+        let mut lsn = last_lsn.saturating_sub(u64::try_from(records).unwrap_or(0));
+        let kept_after = batch.arrived.elapsed();
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.messages += 1;
+        let message = inner.messages;
+        for item in &batch.items {
+            let journaled = item.fate.is_none() && item.level != AckLevel::Delivered;
+            if journaled {
+                lsn += if item.dead.is_some() { 1 } else { u64::try_from(item.views.len()).unwrap_or(0) };
+            }
+            let seen = Seen {
+                envelope: item.envelope.without_data(),
+                door: batch.door.clone(),
+                protocol: (batch.origin.protocol, batch.origin.version),
+                client: batch.origin.client.clone(),
+                trace: batch.trace,
+                received: batch.received,
+                kept_after,
+                fate: item.fate.clone(),
+                dead: item.dead.as_ref().map(|(word, _)| *word),
+                level: item.level,
+                lsn: if journaled { lsn } else { 0 },
+                routes: item.routes.clone(),
+                plan: batch.plan.clone(),
+                settled: None,
+                message,
+            };
+            push(&mut inner.events, seen, EVENTS_MAX);
+        }
+        message
+    }
+
+    /// A message's verdict is about to leave.
+    pub fn settled(&self, message: u64, after: Duration, verdict: &Verdict) {
+        let what = match verdict {
+            Verdict::Receipt(receipt) => receipt.level.as_str(),
+            Verdict::Refusal(_) => "refused",
+            Verdict::Unknown(_) => "unknown",
+        };
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = inner.events.partition_point(|seen| seen.message < message);
+        for seen in inner.events.range_mut(start..).take_while(|seen| seen.message == message) {
+            seen.settled = Some((after, what));
+        }
+    }
+
+    /// A backend confirmed an event.
+    pub fn delivered(&self, event: &Event, backend: &ByteStr, position: &Position, attempts: u32, after: Duration) {
+        self.hop(event, backend, Ok(position.clone()), attempts, after);
+    }
+
+    /// An event became a dead letter of a lane.
+    pub fn dead_lettered(&self, event: &Event, backend: &ByteStr, letter: &Event) {
+        let Some(death) = &letter.death else { return };
+        let after = SystemTime::now().duration_since(event.received).unwrap_or_default();
+        self.hop(event, backend, Err((death.word, death.detail.clone())), death.attempts, after);
+    }
+
+    fn hop(&self, event: &Event, backend: &ByteStr, place: Result<Position, (Word, ByteStr)>, attempts: u32, after: Duration) {
+        let (trace_id, id) = (event.trace.trace_id, event.envelope.shared_id());
+        let hop = Delivered { trace_id, id, lsn: event.lsn, backend: backend.clone(), place, attempts, after };
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        push(&mut inner.deliveries, hop, DELIVERIES_MAX);
+    }
+
+    /// The events whose trace id begins with `text` (hex), or whose id is `text`, oldest first, with their deliveries.
+    pub fn find(&self, text: &str) -> Vec<(Seen, Vec<Delivered>)> {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = |trace: &[u8; 16], id: &str| {
+            let hex = TraceContext { trace_id: *trace, span_id: [0; 8], flags: 0 }.trace_id_hex();
+            id == text || (text.len() >= 8 && hex.starts_with(text))
+        };
+        let deliveries: Vec<&Delivered> = inner.deliveries.iter().filter(|hop| wanted(&hop.trace_id, &hop.id)).collect();
+        inner
+            .events
+            .iter()
+            .filter(|seen| wanted(&seen.trace.trace_id, seen.envelope.id()))
+            .map(|seen| {
+                let own = |hop: &&&Delivered| hop.trace_id == seen.trace.trace_id && hop.id.as_str() == seen.envelope.id();
+                (seen.clone(), deliveries.iter().filter(own).map(|hop| (*hop).clone()).collect())
+            })
+            .collect()
+    }
+
+    /// A live tail: events from now on.
+    pub fn tail(&self) -> broadcast::Receiver<Tailed> {
+        self.tail.subscribe()
+    }
+
+    fn send_tail(&self, batch: &Batch) {
+        if self.tail.receiver_count() == 0 {
+            return;
+        }
+        for item in &batch.items {
+            let outcome = match (&item.fate, &item.dead) {
+                (None | Some(ItemVerdict::Kept { .. }), Some((word, _))) => ("dead_letter", Some(*word)),
+                (None | Some(ItemVerdict::Kept { .. }), None) => ("kept", None),
+                (Some(ItemVerdict::Duplicate), _) => ("duplicate", None),
+                (Some(ItemVerdict::Dropped(word)), _) => ("dropped", Some(*word)),
+                (Some(ItemVerdict::Refused(word, _)), _) => ("refused", Some(*word)),
+            };
+            let route = |number: &u32| Some(batch.plan.as_ref()?.routes().get(*number as usize)?.name.clone());
+            let routes = item.routes.iter().filter_map(route).collect();
+            // An error says that nobody listens any more.
+            let _nobody = self.tail.send(Tailed { envelope: item.envelope.clone(), door: batch.door.clone(), outcome, routes });
+        }
+    }
+}
+
+fn push<T>(queue: &mut VecDeque<T>, value: T, most: usize) {
+    if queue.len() == most {
+        queue.pop_front();
+    }
+    queue.push_back(value);
+}

@@ -1,0 +1,219 @@
+//! Writing records. Every string is written by its length where its section stands, and once more, as bytes, in `text`.
+use super::{DoorLetter, HEADER_LEN, MIN_READER, RecordKind, TEXT_BYTES_MAX, VERSION, cursor::put_varint, tag};
+use crate::{
+    AckLevel, Death, Door, Event, Headers, Mode, TraceContext,
+    envelope::{CORE_NAMES, ENVELOPE_VERSION, Extensions},
+    text::Span,
+};
+use bytes::BufMut;
+use std::time::{Duration, SystemTime};
+
+/// An envelope's or a letter's text, and its attributes as places in it.
+type Spans<'a> = (&'a str, &'a [Span; CORE_NAMES.len()], &'a Extensions);
+
+/// Appends all of an event's record but the data itself, which must follow as it is (`event.envelope.data()`).
+pub fn encode_head(out: &mut Vec<u8>, event: &Event) {
+    let kind = if event.death.is_some() { RecordKind::Dead } else { RecordKind::Event };
+    out.reserve(256 + event.envelope.size() - event.envelope.data().len());
+    let place = Place { lanes: event.lanes, received: event.received, trace: event.trace, level: event.level };
+    begin(out, kind, &place, &event.door);
+    if !event.route.is_empty() {
+        section(out, tag::ROUTE, |out| put_varint(out, event.route.len()));
+    }
+    let key_source = key_source(event);
+    section(out, tag::KEY, |out| {
+        out.push(key_source);
+        if key_source == KEY_OWN {
+            put_varint(out, event.key.len());
+        }
+    });
+    if let Some(death) = &event.death {
+        section(out, tag::DEATH, |out| put_death(out, death));
+    }
+    let spans = event.envelope.spans();
+    section(out, tag::ATTRIBUTES, |out| put_attributes(out, true, spans));
+    put_headers(out, &event.headers);
+    text_section(out, |out| {
+        put_door_text(out, &event.door);
+        out.put_slice(event.route.as_bytes());
+        if key_source == KEY_OWN {
+            out.put_slice(event.key.as_bytes());
+        }
+        put_death_text(out, event.death.as_deref());
+        put_attributes_text(out, spans);
+        put_headers_text(out, &event.headers);
+    });
+    put_data_head(out, event.envelope.data().len());
+}
+
+/// Appends all of a door letter's record but the payload itself, which must follow as it is. It is for lane 0 alone.
+pub fn encode_letter_head(out: &mut Vec<u8>, letter: &DoorLetter) {
+    let place = Place { lanes: 1, received: letter.received, trace: letter.trace, level: AckLevel::Durable };
+    begin(out, RecordKind::Letter, &place, &letter.door);
+    section(out, tag::DEATH, |out| put_death(out, &letter.death));
+    let optional = [&letter.content_type, &letter.tracestate, &letter.dedupe_id];
+    section(out, tag::MESSAGE, |out| {
+        out.push(match letter.mode {
+            Mode::ByContentType => 0,
+            Mode::Binary => 1,
+            Mode::Sniff => 2,
+        });
+        for text in optional {
+            put_varint(out, text.as_ref().map_or(0, |text| text.len() + 1));
+        }
+    });
+    let spans = letter.attributes.spans();
+    section(out, tag::ATTRIBUTES, |out| put_attributes(out, letter.attributes.is_event(), spans));
+    put_headers(out, &letter.headers);
+    text_section(out, |out| {
+        put_door_text(out, &letter.door);
+        put_death_text(out, Some(&letter.death));
+        for text in optional.into_iter().flatten() {
+            out.put_slice(text.as_bytes());
+        }
+        put_attributes_text(out, spans);
+        put_headers_text(out, &letter.headers);
+    });
+    put_data_head(out, letter.payload.len());
+}
+
+/// The order key is one of the event's own attributes, or a text of its own.
+pub(super) const KEY_OWN: u8 = 0;
+/// What a key can be taken from, numbered from 1.
+pub(super) const KEY_SOURCES: [&str; 3] = ["partitionkey", "subject", "source"];
+
+fn key_source(event: &Event) -> u8 {
+    let is_it = |name: &&str| event.envelope.get(name).is_some_and(|value| value.text == event.key.as_str());
+    let place = KEY_SOURCES.iter().position(is_it).map_or(0, |place| place + 1);
+    u8::try_from(place).unwrap_or(KEY_OWN)
+}
+
+/// The `place` section: lanes u64, received u64 (ns since 1970), trace id, span id, flags u8, level u8.
+struct Place {
+    lanes: u64,
+    received: SystemTime,
+    trace: TraceContext,
+    level: AckLevel,
+}
+
+fn begin(out: &mut Vec<u8>, kind: RecordKind, place: &Place, door: &Door) {
+    let header: [u8; HEADER_LEN] = [VERSION, MIN_READER, kind as u8, u8::try_from(ENVELOPE_VERSION).unwrap_or(u8::MAX)];
+    out.put_slice(&header);
+    section(out, tag::PLACE, |out| {
+        out.put_u64_le(place.lanes);
+        let since = place.received.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        out.put_u64_le(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX));
+        out.put_slice(&place.trace.trace_id);
+        out.put_slice(&place.trace.span_id);
+        out.push(place.trace.flags);
+        out.push(match place.level {
+            AckLevel::Received => 0,
+            AckLevel::Durable => 1,
+            AckLevel::Delivered => 2,
+        });
+    });
+    section(out, tag::DOOR, |out| {
+        for text in [&door.listener, &door.principal, &door.tenant, &door.subject] {
+            put_varint(out, text.len());
+        }
+    });
+}
+
+/// Writes the text. Its length takes three bytes, a padded varint, so that nothing is moved once it is known.
+fn text_section(out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
+    out.put_slice(&[tag::TEXT, 0, 0, 0]);
+    let start = out.len();
+    fill(out);
+    let len = out.len() - start;
+    // Every limit on what a message may carry is far below this one.
+    debug_assert!(len <= TEXT_BYTES_MAX);
+    for (byte, shift) in out[start - 3..start].iter_mut().zip([0, 7, 14]) {
+        *byte = (len >> shift & 0x7f) as u8 | if shift < 14 { 0x80 } else { 0 };
+    }
+}
+
+/// Writes one section. The length is written as one byte, and moved apart for the few that need more.
+fn section(out: &mut Vec<u8>, tag: u8, fill: impl FnOnce(&mut Vec<u8>)) {
+    out.push(tag);
+    let at = out.len();
+    out.push(0);
+    fill(out);
+    let len = out.len() - at - 1;
+    match u8::try_from(len) {
+        Ok(short) if short < 0x80 => out[at] = short,
+        _ => {
+            let mut varint = Vec::with_capacity(5);
+            put_varint(&mut varint, len);
+            out.splice(at..=at, varint);
+        }
+    }
+}
+
+fn put_death(out: &mut Vec<u8>, death: &Death) {
+    out.put_u64_le(death.first_lsn);
+    out.put_u32_le(death.attempts);
+    for len in [death.word.as_str().len(), death.detail.len(), death.backend.len()] {
+        put_varint(out, len);
+    }
+}
+
+/// Per core attribute its length + 1, 0 for none; then per extension the lengths of name and value, and the kind.
+fn put_attributes(out: &mut Vec<u8>, is_event: bool, (text, core, extensions): Spans<'_>) {
+    out.push(u8::from(is_event));
+    for span in core {
+        put_varint(out, span.of(text).map_or(0, |value| value.len() + 1));
+    }
+    put_varint(out, extensions.len());
+    for extension in extensions {
+        put_varint(out, extension.name.of(text).map_or(0, str::len));
+        put_varint(out, extension.value.of(text).map_or(0, str::len));
+        out.push(extension.kind as u8);
+    }
+}
+
+fn put_headers(out: &mut Vec<u8>, headers: &Headers) {
+    if headers.is_empty() {
+        return;
+    }
+    section(out, tag::HEADERS, |out| {
+        put_varint(out, headers.len());
+        for (name, value) in headers.iter() {
+            put_varint(out, name.len());
+            put_varint(out, value.len());
+        }
+    });
+}
+
+fn put_door_text(out: &mut Vec<u8>, door: &Door) {
+    for text in [&door.listener, &door.principal, &door.tenant, &door.subject] {
+        out.put_slice(text.as_bytes());
+    }
+}
+
+fn put_death_text(out: &mut Vec<u8>, death: Option<&Death>) {
+    if let Some(death) = death {
+        for text in [death.word.as_str(), &death.detail, &death.backend] {
+            out.put_slice(text.as_bytes());
+        }
+    }
+}
+
+fn put_attributes_text(out: &mut Vec<u8>, (text, core, extensions): Spans<'_>) {
+    let extensions = extensions.iter().flat_map(|extension| [extension.name, extension.value]);
+    for part in core.iter().copied().chain(extensions).filter_map(|span| span.of(text)) {
+        out.put_slice(part.as_bytes());
+    }
+}
+
+fn put_headers_text(out: &mut Vec<u8>, headers: &Headers) {
+    for (name, value) in headers.iter() {
+        out.put_slice(name.as_bytes());
+        out.put_slice(value.as_bytes());
+    }
+}
+
+/// Data is always the last section, and always there.
+fn put_data_head(out: &mut Vec<u8>, len: usize) {
+    out.push(tag::DATA);
+    put_varint(out, len);
+}

@@ -1,0 +1,199 @@
+//! One connection: which HTTP it speaks, hyper's limits, and a supervisor that ends it in time.
+//!
+//! hyper's own timers are not used for HTTP/1: one timer per connection watches silence, heads and idleness, and it is moved
+//! only when it rings or when half a head arrives.
+use super::{
+    activity::{Activity, Overdue},
+    seat::Seats,
+    service::{self, Connection},
+    settings::HttpSettings,
+    wire::{Sniffed, Wire, sniff},
+};
+use crate::{Gate, Origin, Principal, net::Shutdown};
+use hyper::{
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use schemas::{ByteStr, Word};
+use std::{
+    future::{Future, poll_fn},
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, sleep, timeout},
+};
+
+/// A connection that was asked to end, with nothing in flight, is dropped after this time.
+const GOODBYE: Duration = Duration::from_secs(2);
+/// Bytes in flight to one HTTP/2 connection (its window), and to one of its streams.
+const H2_CONNECTION_WINDOW: u32 = 256 * 1024;
+const H2_STREAM_WINDOW: u32 = 64 * 1024;
+/// Bytes of answers that wait for one HTTP/2 stream: answers are small.
+const H2_SEND_BUFFER: usize = 16 * 1024;
+/// Streams that the peer opened and reset before they were looked at (CVE-2023-44487), and resets that its faults made us
+/// send (CVE-2025-8671); above them the connection ends.
+const H2_PENDING_RESETS_MAX: usize = 20;
+const H2_LOCAL_RESETS_MAX: usize = 100;
+/// A peer that does not answer a ping for this long is gone.
+const H2_PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What all connections of a listener share.
+pub(super) struct Listener {
+    pub(super) name: ByteStr,
+    pub(super) gate: Arc<dyn Gate>,
+    pub(super) settings: Arc<HttpSettings>,
+}
+
+/// Counts a connection while it lives.
+struct Counted<'a>(&'a dyn Gate, &'static str);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.connection(self.1, false);
+    }
+}
+
+impl Listener {
+    /// Serves one connection until it ends.
+    pub(super) async fn serve(self: Arc<Self>, mut stream: TcpStream, peer: SocketAddr, mut shutdown: Shutdown) {
+        let first = tokio::select! {
+            first = timeout(self.settings.first_byte_timeout, sniff(&mut stream)) => first,
+            () = shutdown.fired() => return,
+        };
+        // Silence, a peer that closed, or a broken connection: nobody is there to tell.
+        let Ok(Ok(Some(sniffed))) = first else { return };
+        let version = if sniffed.is_http2() { "2" } else { "1.1" };
+        self.gate.connection(version, true);
+        let _counted = Counted(self.gate.as_ref(), version);
+        if sniffed.is_http2() {
+            // Boxed, so that an HTTP/1 connection does not pay for the size of this one.
+            Box::pin(self.serve_http2(stream, sniffed, peer, shutdown)).await;
+        } else {
+            self.serve_http1(stream, sniffed, peer, shutdown).await;
+        }
+    }
+
+    async fn serve_http1(&self, stream: TcpStream, sniffed: Sniffed, peer: SocketAddr, shutdown: Shutdown) {
+        let shared = self.connection(peer, "1.1", Activity::new(true));
+        let activity = Arc::clone(&shared.activity);
+        let wire = TokioIo::new(Wire::new(stream, sniffed, Arc::clone(&activity)));
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(self.settings.head_max.max(8 * 1024)).max_header_size(self.settings.head_max).pipeline_flush(true).half_close(true);
+        let served = builder.serve_connection(wire, service_fn(move |request| service::serve(Arc::clone(&shared), request)));
+        self.supervise(pin!(served), |served| served.graceful_shutdown(), &activity, shutdown).await;
+    }
+
+    async fn serve_http2(&self, stream: TcpStream, sniffed: Sniffed, peer: SocketAddr, shutdown: Shutdown) {
+        let shared = self.connection(peer, "2", Activity::new(false));
+        let activity = Arc::clone(&shared.activity);
+        let wire = TokioIo::new(Wire::new(stream, sniffed, Arc::clone(&activity)));
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(self.settings.streams_max)
+            .initial_stream_window_size(H2_STREAM_WINDOW)
+            .initial_connection_window_size(H2_CONNECTION_WINDOW)
+            .max_send_buf_size(H2_SEND_BUFFER)
+            .max_header_list_size(u32::try_from(self.settings.head_max).unwrap_or(u32::MAX))
+            .max_pending_accept_reset_streams(H2_PENDING_RESETS_MAX)
+            .max_local_error_reset_streams(H2_LOCAL_RESETS_MAX)
+            .keep_alive_interval(self.settings.idle_timeout / 2)
+            .keep_alive_timeout(H2_PING_TIMEOUT);
+        let served = builder.serve_connection(wire, service_fn(move |request| service::serve(Arc::clone(&shared), request)));
+        self.supervise(pin!(served), |served| served.graceful_shutdown(), &activity, shutdown).await;
+    }
+
+    fn connection(&self, peer: SocketAddr, version: &'static str, activity: Activity) -> Arc<Connection> {
+        let origin = Origin {
+            listener: self.name.clone(),
+            principal: Principal::default(),
+            protocol: "http",
+            version,
+            peer,
+            client: ByteStr::EMPTY,
+        };
+        Arc::new(Connection {
+            gate: Arc::clone(&self.gate),
+            settings: Arc::clone(&self.settings),
+            activity: Arc::new(activity),
+            seats: Seats::new(Arc::clone(&self.gate), origin, self.settings.hold),
+        })
+    }
+
+    /// Drives a connection to its end, and ends it when it is overdue or the gateway stops.
+    async fn supervise<C>(&self, mut served: Pin<&mut C>, goodbye: impl Fn(Pin<&mut C>), activity: &Activity, mut shutdown: Shutdown)
+    where
+        C: Future<Output = hyper::Result<()>>,
+    {
+        let mut fired = pin!(shutdown.fired());
+        let mut timer = pin!(sleep(self.settings.header_timeout));
+        // Set once the connection was asked to end: when it is dropped even so.
+        let mut last: Option<Instant> = None;
+        let mut stopping = false;
+        poll_fn(|cx| {
+            if !stopping && fired.as_mut().poll(cx).is_ready() {
+                stopping = true;
+                last = Some(Instant::now() + self.settings.drain_timeout);
+                goodbye(served.as_mut());
+            }
+            loop {
+                if let Poll::Ready(ended) = served.as_mut().poll(cx) {
+                    self.count(ended);
+                    return Poll::Ready(());
+                }
+                let (due, overdue) = self.due(activity, last);
+                if timer.deadline() > due {
+                    timer.as_mut().reset(due);
+                }
+                if timer.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                if Instant::now() < due {
+                    timer.as_mut().reset(due);
+                    continue;
+                }
+                match overdue {
+                    Some(Overdue::Idle) => {
+                        last = Some(Instant::now() + GOODBYE);
+                        goodbye(served.as_mut());
+                    }
+                    Some(Overdue::Head) => {
+                        self.gate.refused(Word::Timeout);
+                        return Poll::Ready(());
+                    }
+                    None => return Poll::Ready(()),
+                }
+            }
+        })
+        .await;
+    }
+
+    /// The next time to look at the connection, and what is overdue then; `None` when it is to be dropped.
+    fn due(&self, activity: &Activity, last: Option<Instant>) -> (Instant, Option<Overdue>) {
+        let due = activity.due(self.settings.header_timeout, self.settings.idle_timeout);
+        match (due, last) {
+            (Some((due, Overdue::Head)), Some(last)) if due < last => (due, Some(Overdue::Head)),
+            (_, Some(last)) => (last, None),
+            (Some((due, overdue)), None) => (due, Some(overdue)),
+            (None, None) => (Instant::now() + self.settings.idle_timeout, Some(Overdue::Idle)),
+        }
+    }
+
+    /// hyper answers what it cannot parse by itself (400, 414, 431); it is counted here.
+    fn count(&self, ended: hyper::Result<()>) {
+        let Err(error) = ended else { return };
+        if error.is_parse_too_large() {
+            self.gate.refused(Word::TooLarge);
+        } else if error.is_parse() {
+            self.gate.refused(Word::ProtocolError);
+        } else {
+            tracing::debug!(listener = %self.name, %error, "a connection broke");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! One request, from its head to its answer.
+//!
+//! The order of checks is: HTTP itself, path, method, credentials, the message's headers, room, body, and then the gateway.
+//! Whatever is refused before the gateway had the message is counted here.
+use super::{
+    activity::Activity,
+    body::{self, Reader},
+    coding::Coding,
+    fields::Fields,
+    message,
+    problem::{ALLOW, Answer, Problem},
+    reply::reply,
+    seat::{Seat, Seats},
+    settings::HttpSettings,
+    target::{self, Target},
+    webhook,
+};
+use crate::{Gate, Room, budget::SHARE_PARTS};
+use http::{HeaderValue, Method, Request, Version, header, request::Parts};
+use hyper::body::Incoming;
+use schemas::{Message, Unknown, Verdict, Word};
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+};
+use tokio::time::Instant;
+
+/// What the requests of one connection share.
+pub(super) struct Connection {
+    pub(super) gate: Arc<dyn Gate>,
+    pub(super) settings: Arc<HttpSettings>,
+    pub(super) activity: Arc<Activity>,
+    pub(super) seats: Seats,
+}
+
+/// Serves one request.
+pub(super) async fn serve(connection: Arc<Connection>, request: Request<Incoming>) -> Result<Answer, Infallible> {
+    let _in_flight = connection.activity.request();
+    let (head, mut body) = request.into_parts();
+    let expects = head.headers.contains_key(header::EXPECT);
+    let (mut answer, mut closes) = match connection.answer(&head, &mut body).await {
+        Ok(answer) => (answer, false),
+        Err(problem) => {
+            connection.gate.refused(problem.word);
+            let closes = problem.closes;
+            (problem.into_answer(), closes)
+        }
+    };
+    if head.version < Version::HTTP_2 {
+        // Polling the body would send a 100 that the answer takes back.
+        let all_read = hyper::body::Body::is_end_stream(&body) || (!expects && !closes && body::drain(&mut body).await);
+        if !all_read {
+            connection.activity.leaves_unread();
+            closes = true;
+        }
+        if closes || connection.gate.is_stopping() {
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+    Ok(answer)
+}
+
+impl Connection {
+    async fn answer(&self, head: &Parts, body: &mut Incoming) -> Result<Answer, Problem> {
+        let fields = Fields::read(&head.headers);
+        fields.check(head, &self.settings)?;
+        let target = target::read(head.uri.path())?;
+        if head.method == Method::OPTIONS {
+            return webhook::handshake(&head.headers);
+        }
+        if head.method != Method::POST {
+            return Err(Problem::new(Word::MethodNotAllowed, format!("{} is not taken here", head.method)).header(header::ALLOW, ALLOW));
+        }
+        let mut seat = self.seats.take();
+        let answer = self.post(&mut seat, head, &fields, &target, body).await;
+        self.seats.give_back(seat);
+        answer
+    }
+
+    async fn post(&self, seat: &mut Seat, head: &Parts, fields: &Fields<'_>, target: &Target<'_>, body: &mut Incoming) -> Result<Answer, Problem> {
+        let authorization = fields.authorization.at_most_once("Authorization");
+        seat.authenticate(authorization.map_err(|_| Problem::new(Word::Unauthenticated, "more than one Authorization header"))?)?;
+        let coding = Coding::read(fields.content_encoding.at_most_once("Content-Encoding")?)?;
+        let (mut message, form) = message::build(&head.headers, fields, target, &self.settings)?;
+        let share = self.gate.budget().limit() / SHARE_PARTS;
+        let first = body::first_room(body::declared(body), self.settings.max_body, share)?;
+        let mut room = seat.intake.reserve(first).await?.into_room();
+        let encoded = Reader::new(body, &mut seat.timer, &self.settings).read(&mut room).await?;
+        message.payload = coding.decode(encoded, self.settings.max_body, &mut room)?;
+        Ok(reply(self.verdict(seat, room, message).await, form))
+    }
+
+    /// Hands the message over and waits for its verdict. After the deadline the outcome is unknown: the gateway may have kept
+    /// it, and goes on without a sender to tell.
+    async fn verdict(&self, seat: &mut Seat, room: Room, message: Message) -> Verdict {
+        let deadline = Instant::now() + self.settings.deadline;
+        let Seat { intake, waits, timer, .. } = seat;
+        let mut verdict = pin!(async {
+            let ticket = intake.submit_in(room, message).await;
+            ticket.verdict(waits.as_mut()).await
+        });
+        poll_fn(|cx| match verdict.as_mut().poll(cx) {
+            Poll::Ready(verdict) => Poll::Ready(verdict),
+            Poll::Pending => timer.poll(cx, deadline).map(|()| Verdict::Unknown(Unknown { word: Word::Timeout })),
+        })
+        .await
+    }
+}

@@ -1,0 +1,337 @@
+//! One connection after CONNECT as a state machine: everything but the gateway's side of a message.
+//!
+//! [`Link::poll`] moves all that can move: answers into the output, the output in one write, packets from the input into the
+//! line of messages, timers. It is polled beside the one pending `reserve` or `submit`, so answers flow and PINGREQ is answered
+//! while a message is held. What arrives is bounded: `max_inflight` messages (MQTT 5: of QoS 1, more is a fault) and
+//! `behind_max` bytes; above that the link stops reading, which also stops the keep-alive clock.
+use super::{
+    answer::{Answer, answer},
+    fault::{Fault, code},
+    registry::Place,
+    settings::{MqttSettings, Overload},
+    stream::{CHUNK, Output, Stream, poll_fill},
+    topics::Topics,
+    write::Peer,
+};
+use crate::{Answers, Gate, Room, Share, Ticket};
+use bytes::BytesMut;
+use schemas::{Message, Refusal};
+use std::{
+    collections::VecDeque,
+    num::NonZeroU16,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Most bytes of answers that a client may leave unread before nothing more is read from it.
+const OUTPUT_MAX: usize = 64 * 1024;
+/// What the gateway's own hold time may be late before the link ends the wait.
+const HOLD_GRACE: Duration = Duration::from_millis(200);
+
+/// A packet identifier; none for QoS 0.
+pub type Id = Option<NonZeroU16>;
+
+/// Why a connection ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The client closed its side.
+    Closed,
+    /// The stream failed.
+    Broken,
+    /// The client sent DISCONNECT; `will` says whether its will is to be sent (MQTT 5, 0x04 and above).
+    Left {
+        /// Whether the will is to be sent.
+        will: bool,
+    },
+    /// The client broke a rule.
+    Fault(Fault),
+    /// The message at the head of the line got no PUBACK.
+    Refused(Answer),
+    /// Another connection has the client identifier now.
+    TakenOver,
+    /// The gateway is stopping.
+    Stopping,
+    /// No verdict in time: the outcome is unknown, so nothing is said.
+    AnswerLate,
+    /// The client does not read.
+    Stuck,
+}
+
+/// A message in the line, read but not handed over.
+pub struct Next {
+    /// How it will be answered.
+    pub id: Id,
+    /// The message with its room, or why it is refused already.
+    pub work: Result<(Message, Room), Refusal>,
+    /// Its size, for the limit on what waits.
+    pub bytes: usize,
+}
+
+/// See the module.
+pub struct Link<S> {
+    pub(super) stream: S,
+    pub(super) input: BytesMut,
+    pub(super) output: Output,
+    pub(super) peer: Peer,
+    pub(super) settings: Arc<MqttSettings>,
+    pub(super) gate: Arc<dyn Gate>,
+    pub(super) share: Arc<Share>,
+    pub(super) topics: Topics,
+    pub(super) session_kept: bool,
+    pub(super) queue: VecDeque<Next>,
+    pub(super) queue_bytes: usize,
+    pub(super) answers: Answers<Id>,
+    /// QoS 1 messages without an answer.
+    pub(super) unacked: usize,
+    /// Room for the packet whose header has been read.
+    pub(super) granted: Option<Room>,
+    /// Room that the link must wait for before it reads on.
+    pub(super) room_wanted: Option<usize>,
+    /// Bytes of a dropped packet that are still to come.
+    pub(super) skip: usize,
+    /// Since when a message is being handed over.
+    pub(super) submitting: Option<Instant>,
+    closing: Option<(End, Instant)>,
+    paused: bool,
+    pub(super) now: Instant,
+    pub(super) last_packet: Instant,
+    keep_alive: Duration,
+    hold: Duration,
+    timer: Pin<Box<Sleep>>,
+    place: Option<Place>,
+}
+
+/// What a new link starts from.
+pub struct Start<S> {
+    /// The stream.
+    pub stream: S,
+    /// What came after CONNECT already.
+    pub input: BytesMut,
+    /// The CONNACK.
+    pub output: Output,
+    /// The client.
+    pub peer: Peer,
+    /// The listener's settings.
+    pub settings: Arc<MqttSettings>,
+    /// The gateway.
+    pub gate: Arc<dyn Gate>,
+    /// The principal's share of the byte budget.
+    pub share: Arc<Share>,
+    /// The line of answers.
+    pub answers: Answers<Id>,
+    /// Its place in the registry.
+    pub place: Place,
+    /// The keep alive in force, in seconds.
+    pub keep_alive: u16,
+    /// Whether CONNECT asked for a Session Expiry Interval above 0.
+    pub session_kept: bool,
+}
+
+impl<S: Stream> Link<S> {
+    /// A link that has everything before it.
+    pub fn new(start: Start<S>) -> Self {
+        let now = Instant::now();
+        // One and a half times the keep alive (MQTT-3.1.2-22).
+        let keep_alive = Duration::from_secs(u64::from(start.keep_alive)) * 3 / 2;
+        let hold = match start.settings.overload {
+            Overload::Hold(_) => start.settings.hold(start.keep_alive) + HOLD_GRACE,
+            Overload::Refuse => start.settings.answer_timeout,
+        };
+        Link {
+            stream: start.stream,
+            input: start.input,
+            output: start.output,
+            peer: start.peer,
+            settings: start.settings,
+            gate: start.gate,
+            share: start.share,
+            topics: Topics::default(),
+            session_kept: start.session_kept,
+            queue: VecDeque::new(),
+            queue_bytes: 0,
+            answers: start.answers,
+            unacked: 0,
+            granted: None,
+            room_wanted: None,
+            skip: 0,
+            submitting: None,
+            closing: None,
+            paused: false,
+            now,
+            last_packet: now,
+            keep_alive,
+            hold,
+            timer: Box::pin(sleep_until(now + keep_alive)),
+            place: Some(start.place),
+        }
+    }
+
+    /// Moves all that can move. Ready when the connection must end.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        self.now = Instant::now();
+        match self.poll_all(cx) {
+            Ok(()) => Poll::Pending,
+            Err(end) => Poll::Ready(end),
+        }
+    }
+
+    /// The next message to hand over.
+    pub fn take_next(&mut self) -> Option<Next> {
+        let next = self.queue.pop_front()?;
+        self.queue_bytes -= next.bytes;
+        self.submitting = Some(self.now);
+        Some(next)
+    }
+
+    /// Whether somebody must do something for the link: hand a message over, or wait for room.
+    pub fn needs(&self) -> bool {
+        !self.queue.is_empty() || self.room_wanted.is_some()
+    }
+
+    /// The message that [`Link::take_next`] gave has been handed over.
+    pub fn handed_over(&mut self, id: Id, ticket: Ticket) {
+        self.submitting = None;
+        self.answers.push(id, ticket);
+    }
+
+    /// The room that was wanted.
+    pub fn grant(&mut self, room: Room) {
+        self.room_wanted = None;
+        self.granted = Some(room);
+    }
+
+    /// Reads nothing more; the link ends when what was read has been handed over and answered.
+    pub fn stop(&mut self) {
+        self.close(End::Stopping);
+    }
+
+    /// Leaves the registry: a successor may begin.
+    pub fn leave(&mut self) {
+        self.place = None;
+    }
+
+    fn close(&mut self, end: End) {
+        if self.closing.is_none() {
+            self.closing = Some((end, self.now));
+        }
+    }
+
+    fn poll_all(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        if self.place.as_ref().is_some_and(|place| place.poll_taken(cx).is_ready()) {
+            return Err(End::TakenOver);
+        }
+        self.take_answers(cx)?;
+        self.flush(cx)?;
+        if self.closing.is_none() {
+            match self.read(cx) {
+                Ok(()) => {}
+                // What was read before is handed over first.
+                Err(end @ (End::Closed | End::Broken | End::Left { .. } | End::Fault(_))) => self.close(end),
+                Err(end) => return Err(end),
+            }
+            self.flush(cx)?;
+        }
+        self.check_closing()?;
+        self.poll_timers(cx)
+    }
+
+    /// All answers that may leave go into the output together.
+    fn take_answers(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        while let Poll::Ready(Some((id, verdict))) = self.answers.poll_next(cx) {
+            let Some(id) = id else { continue };
+            self.unacked -= 1;
+            match answer(&verdict, self.peer.version) {
+                Answer::Ack(code, reason) => {
+                    if !self.peer.puback(self.output.bytes(), id.get(), code, &reason) {
+                        return Err(End::Fault(Fault::new(code::IMPLEMENTATION, "the client takes no packet as large as a PUBACK")));
+                    }
+                }
+                other @ (Answer::Disconnect(..) | Answer::Close) => return Err(End::Refused(other)),
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        if self.output.len() == 0 {
+            return Ok(());
+        }
+        match self.output.poll_flush(&mut self.stream, cx) {
+            Poll::Ready(Err(_)) => Err(End::Broken),
+            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
+        }
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        loop {
+            let wanted = if self.output.len() > OUTPUT_MAX { None } else { self.take_packets()? };
+            let Some(wanted) = wanted else {
+                self.paused = true;
+                return Ok(());
+            };
+            if self.paused {
+                self.paused = false;
+                self.last_packet = self.now;
+            }
+            let more = wanted.saturating_sub(self.input.len()).max(if wanted > CHUNK { 1 } else { CHUNK });
+            match poll_fill(&mut self.stream, cx, &mut self.input, more) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Ok(0)) => return Err(End::Closed),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(_)) => return Err(End::Broken),
+            }
+        }
+    }
+
+    fn check_closing(&mut self) -> Result<(), End> {
+        let Some((end, since)) = &self.closing else { return Ok(()) };
+        let handed_over = self.queue.is_empty() && self.submitting.is_none();
+        let done = match end {
+            // Its reading side may be open: what is due is still sent.
+            End::Closed | End::Stopping => handed_over && self.answers.is_empty() && self.output.len() == 0,
+            _ => handed_over,
+        };
+        if done || self.now.duration_since(*since) >= self.settings.drain_timeout { Err(end.clone()) } else { Ok(()) }
+    }
+
+    fn poll_timers(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        loop {
+            let (at, end) = self.next_deadline();
+            if at <= self.now {
+                return Err(end);
+            }
+            // A later deadline is met when the timer fires early; an earlier one moves it.
+            if self.timer.deadline() > at || self.timer.is_elapsed() {
+                self.timer.as_mut().reset(at);
+            }
+            if self.timer.as_mut().poll(cx).is_pending() {
+                return Ok(());
+            }
+            self.now = Instant::now();
+        }
+    }
+
+    fn next_deadline(&self) -> (Instant, End) {
+        let fault = || End::Fault(Fault::new(code::KEEP_ALIVE, "nothing was heard within one and a half times the keep alive"));
+        let held = || End::Refused(Answer::Disconnect(code::QUOTA, "overloaded: the message was held as long as allowed".to_owned()));
+        let settings = &self.settings;
+        let idle = (self.closing.is_none() && !self.paused).then(|| (self.last_packet + self.keep_alive, 0));
+        let answer = self.answers.head_since().map(|since| (Instant::from_std(since) + settings.answer_timeout, 1));
+        let hold = self.submitting.map(|since| (since + self.hold, 2));
+        let stuck = self.output.stuck_since().map(|since| (since + settings.write_timeout, 3));
+        let drain = self.closing.as_ref().map(|(_, since)| (*since + settings.drain_timeout, 4));
+        let first = [idle, answer, hold, stuck, drain].into_iter().flatten().min();
+        let Some((at, which)) = first else { return (self.now + settings.answer_timeout, End::Stuck) };
+        let end = match which {
+            0 if at <= self.now => fault(),
+            1 => End::AnswerLate,
+            2 if at <= self.now => held(),
+            4 => self.closing.as_ref().map_or(End::Stuck, |(end, _)| end.clone()),
+            _ => End::Stuck,
+        };
+        (at, end)
+    }
+}
