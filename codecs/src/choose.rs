@@ -50,7 +50,8 @@ pub fn choose(message: &Message) -> &'static dyn Codec {
 /// The content type, unless it says nothing: `application/x-www-form-urlencoded` is what `curl -d` says of anything.
 pub(crate) fn declared(message: &Message) -> Option<&str> {
     let content_type = message.content_type.as_deref()?;
-    let says_nothing = ["", "application/x-www-form-urlencoded"].iter().any(|n| essence(content_type).eq_ignore_ascii_case(n));
+    let says_nothing =
+        ["", "application/x-www-form-urlencoded"].iter().any(|n| essence(content_type).eq_ignore_ascii_case(n));
     if says_nothing { None } else { Some(content_type) }
 }
 

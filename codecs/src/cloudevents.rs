@@ -26,7 +26,10 @@ impl Codec for CloudEvents {
         if format.eq_ignore_ascii_case(BATCH_TYPE) {
             return decode_batch(message, cx);
         }
-        if !format.eq_ignore_ascii_case(EVENT_TYPE) && message.mode != Mode::Sniff && schemas::binding::is_event_format(format) {
+        if !format.eq_ignore_ascii_case(EVENT_TYPE)
+            && message.mode != Mode::Sniff
+            && schemas::binding::is_event_format(format)
+        {
             let shown: String = format.chars().take(80).collect();
             let detail = format!("the event format {shown:?} is not known: use {EVENT_TYPE} or {BATCH_TYPE}");
             return Err(DecodeError { word: Word::UnsupportedFormat, offset: None, detail: detail.into() });

@@ -1,6 +1,7 @@
 //! The gateway: config, the stack, the router, lanes, admin, telemetry, and the commands.
 //!
 //! Where to read first: [`stack`], the life of a message. [`runtime`] starts everything, [`lanes`] delivers.
+pub mod admin;
 pub mod auth;
 pub mod config;
 pub mod gate;

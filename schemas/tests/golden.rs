@@ -17,7 +17,8 @@ fn compare(name: &str, text: &str) {
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         fs::write(&path, text).unwrap();
     }
-    let golden = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}; UPDATE_GOLDEN=1 writes it", path.display()));
+    let golden =
+        fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}; UPDATE_GOLDEN=1 writes it", path.display()));
     assert_eq!(text, golden, "{name} differs; if that is meant, UPDATE_GOLDEN=1 rewrites it");
 }
 

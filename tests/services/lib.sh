@@ -6,8 +6,9 @@
 services=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 repository=$(cd "$services/../.." && pwd)
 tools=$repository/.test-tools
-# mosquitto is in /usr/sbin, which is not on everybody's PATH; the venv may hold Node where the system has none.
-export PATH=$PATH:/usr/sbin:$tools/venv/bin
+# tests/setup puts Node into .test-tools/bin where the system's is missing or too old; mosquitto is in /usr/sbin, which is
+# not on everybody's PATH.
+export PATH=$tools/bin:$PATH:/usr/sbin
 
 fail() { printf '%s: error: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
 

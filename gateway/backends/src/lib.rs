@@ -7,10 +7,15 @@
 //!   confirmed. Dropping the future abandons the answer; the events count as not delivered;
 //! * the same event may be offered again, after a retry or a crash: delivery is at least once;
 //! * nothing about telemetry: the lane that calls counts, times and traces.
+pub mod config;
 pub mod fault;
+pub mod kafka;
 pub mod null;
+pub mod plugin;
+pub mod store;
 
 pub use fault::{Outcome, Position, Why};
+pub use plugin::{BuildContext, Plugin};
 
 use futures_util::future::BoxFuture;
 use schemas::Event;

@@ -61,7 +61,9 @@ impl<'t> Draft<'t> {
     /// The steps of a pipeline, each with its node, for those that can be read.
     pub(super) fn steps(&self) -> impl Iterator<Item = (&'t Node, Middleware)> {
         let nodes = self.pipelines.iter().flat_map(|piece| piece.node.items());
-        nodes.filter_map(|node| Some((node.entries().first().map(|entry| &entry.node)?, self.tree.read(node, &mut Vec::new())?)))
+        nodes.filter_map(|node| {
+            Some((node.entries().first().map(|entry| &entry.node)?, self.tree.read(node, &mut Vec::new())?))
+        })
     }
 }
 

@@ -80,14 +80,16 @@ listeners:                                     # where messages come in; off loo
     );
     for name in unique(from) {
         let known = FROM.iter().map(|(known, _)| *known);
-        let (_, settings) = FROM.iter().find(|(known, _)| *known == name).ok_or_else(|| unknown("--from", name, known))?;
+        let (_, settings) =
+            FROM.iter().find(|(known, _)| *known == name).ok_or_else(|| unknown("--from", name, known))?;
         text.push_str(settings);
     }
     let mut targets = Vec::new();
     let mut backends = String::new();
     for kind in unique(to) {
         let known = TO.iter().map(|(known, ..)| *known);
-        let (_, name, settings) = TO.iter().find(|(known, ..)| *known == kind).ok_or_else(|| unknown("--to", kind, known))?;
+        let (_, name, settings) =
+            TO.iter().find(|(known, ..)| *known == kind).ok_or_else(|| unknown("--to", kind, known))?;
         targets.push(*name);
         backends.push_str(settings);
     }

@@ -13,6 +13,8 @@ mod draft;
 pub mod init;
 pub mod middleware;
 pub mod model;
+pub mod payload;
+pub mod registry;
 
 use std::path::{Path, PathBuf};
 
@@ -20,10 +22,13 @@ use serde_json::Value as Json;
 use settings::{Lookup, Source, Tree, codes, environment, export, parse};
 
 pub use checked::Checked;
+pub use checks::files::compile as compile_schema;
 pub use init::init;
 pub use middleware::Middleware;
+pub use payload::payload_schema;
 pub use model::{
-    Ack, Admin, Backend, Config, DeadLetters, Journal, Listener, LogFormat, Node, OtlpProtocol, PayloadSchema, Route, Telemetry, Unrouted,
+    Ack, Admin, Backend, Config, DeadLetters, Journal, Listener, LogFormat, Node, OtlpProtocol, PayloadSchema, Route,
+    Telemetry, Unrouted,
 };
 use settings::Fault;
 
@@ -61,7 +66,8 @@ pub fn check_file(file: &Path, env: &Lookup<'_>) -> Checked {
         Ok(text) => check_text(&name, &text, folder, env),
         Err(problem) => {
             let source = Source::new(name, "");
-            let fault = Fault::error(&source, settings::Span::default(), codes::UNREADABLE, "this file cannot be read").label(problem);
+            let fault = Fault::error(&source, settings::Span::default(), codes::UNREADABLE, "this file cannot be read")
+                .label(problem);
             Checked { config: None, faults: vec![fault], sources: vec![source] }
         }
     }

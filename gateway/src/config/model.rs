@@ -2,18 +2,13 @@
 
 use std::path::PathBuf;
 
-use backends::config::BackendConfig;
-use backends::kafka::config::KafkaConfig;
-use backends::null::config::NullConfig;
-use backends::store::config::StoreConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use settings::{Address, ByteSize, Name, Named, Period, Predicate, Secret};
-use transports::http::config::HttpConfig;
-use transports::mqtt::config::MqttConfig;
-use transports::net::config::{AuthMethod, ListenerConfig};
+use transports::net::config::AuthMethod;
 
 use super::middleware::Middleware;
+pub use super::registry::{Backend, Listener};
 
 /// A configuration that passed `check`: every name resolves, every expression and template is parsed.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -182,45 +177,6 @@ pub struct PayloadSchema {
     pub file: String,
 }
 
-/// A transport with a name.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(extend("x-later" = {
-    "websocket": "WebSocket listeners come with a later release",
-    "amqp": "AMQP listeners come with a later release",
-    "tcp": "TCP listeners come with a later release",
-    "udp": "UDP listeners come with a later release",
-    "kafka_client": "pull listeners come with a later release",
-    "mqtt_client": "pull listeners come with a later release",
-    "amqp_client": "pull listeners come with a later release"
-}))]
-pub enum Listener {
-    /// HTTP/1.1 and HTTP/2.
-    Http(HttpConfig),
-    /// MQTT 3.1.1 and 5.
-    Mqtt(MqttConfig),
-}
-
-impl Listener {
-    /// The word of its kind, as in the file.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Listener::Http(_) => "http",
-            Listener::Mqtt(_) => "mqtt",
-        }
-    }
-
-    /// The keys of every listener.
-    #[must_use]
-    pub fn common(&self) -> &ListenerConfig {
-        match self {
-            Listener::Http(http) => &http.common,
-            Listener::Mqtt(mqtt) => &mqtt.common,
-        }
-    }
-}
-
 /// Where events go.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -285,52 +241,6 @@ pub enum Unrouted {
     Reject,
     /// It is acknowledged, dropped and counted.
     Drop,
-}
-
-/// What makes events durable elsewhere, or acts on them.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(extend("x-later" = {
-    "files": "file and object storage backends come with a later release",
-    "postgres": "PostgreSQL backends come with a later release",
-    "clickhouse": "ClickHouse backends come with a later release",
-    "http": "HTTP backends come with a later release",
-    "webhook": "webhook backends come with a later release",
-    "alert": "alert backends come with a later release",
-    "mqtt": "MQTT backends come with a later release",
-    "amqp": "AMQP backends come with a later release",
-    "aggregate": "aggregation comes with a later release",
-    "service": "service backends come with a later release"
-}))]
-pub enum Backend {
-    /// Apache Kafka.
-    Kafka(KafkaConfig),
-    /// The embedded store.
-    Store(StoreConfig),
-    /// Nothing: takes all, keeps none.
-    Null(NullConfig),
-}
-
-impl Backend {
-    /// The word of its kind, as in the file.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Backend::Kafka(_) => "kafka",
-            Backend::Store(_) => "store",
-            Backend::Null(_) => "null",
-        }
-    }
-
-    /// The keys of every backend.
-    #[must_use]
-    pub fn common(&self) -> &BackendConfig {
-        match self {
-            Backend::Kafka(kafka) => &kafka.common,
-            Backend::Store(store) => &store.common,
-            Backend::Null(null) => &null.common,
-        }
-    }
 }
 
 /// How long dead letters are kept.

@@ -142,6 +142,9 @@ pub struct Lanes {
 }
 
 impl Lanes {
+    /// The name of lane 0 in metrics.
+    pub const DEAD_LETTERS: &'static str = "dead_letters";
+
     /// Puts a lane in its place. A place is filled once.
     pub fn add(&self, lane: Arc<Lane>) {
         if let Some(place) = self.by_id.get(usize::from(lane.id)) {

@@ -9,6 +9,15 @@ use std::{sync::Arc, time::Duration};
 pub struct Spans;
 
 impl Spans {
+    /// Starts sending spans, if the config says where to.
+    ///
+    /// # Errors
+    /// The address cannot be used.
+    pub fn start(config: &crate::config::Config, runtime: &tokio::runtime::Handle) -> Result<Self, String> {
+        let _ = (config, runtime);
+        Ok(Spans)
+    }
+
     /// A message was settled at the door.
     pub fn message(&self, batch: &Batch) {
         let _ = batch;

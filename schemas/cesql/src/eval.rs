@@ -66,10 +66,12 @@ impl<'e, A: Attributes + ?Sized> Evaluator<'e, A> {
             Kind::Text(text) => Ok(Value::from(&**text)),
             Kind::Integer(number) => Ok(Value::Integer(*number)),
             Kind::Boolean(truth) => Ok(Value::Boolean(*truth)),
-            Kind::Attribute(name) => name.read(self.attributes).ok_or(Failure::new(Cause::MissingAttribute, node.span)),
+            Kind::Attribute(name) => {
+                name.read(self.attributes).ok_or_else(|| Failure::new(Cause::MissingAttribute, node.span))
+            }
             Kind::Negate(operand) => {
                 let number = self.integer(operand)?;
-                number.checked_neg().map(Value::Integer).ok_or(Failure::new(Cause::Overflow, node.span))
+                number.checked_neg().map(Value::Integer).ok_or_else(|| Failure::new(Cause::Overflow, node.span))
             }
             Kind::Arithmetic(chain) => self.arithmetic(chain).map(Value::Integer),
             Kind::Call(Some(function), arguments) => self.call(*function, node.span, arguments),

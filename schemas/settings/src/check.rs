@@ -63,13 +63,21 @@ impl Walk<'_> {
         Fault::error(self.source, span, code, message)
     }
 
-    /// The name of what is checked: its last key.
+    /// The name of what is checked: its last key, and the place in a list.
     pub(crate) fn name(&self) -> String {
-        self.path.last().cloned().unwrap_or_else(|| "the file".to_owned())
+        match self.path.as_slice() {
+            [] => "the file".to_owned(),
+            [.., list, item] if item.starts_with('[') => format!("{list}{item}"),
+            [.., last] => last.clone(),
+        }
     }
 
     fn place(&self) -> String {
-        if self.path.is_empty() { "at the top level".to_owned() } else { format!("in {}", self.path.join(".").replace(".[", "[")) }
+        if self.path.is_empty() {
+            "at the top level".to_owned()
+        } else {
+            format!("in {}", self.path.join(".").replace(".[", "["))
+        }
     }
 
     pub(crate) fn wrong_type(&mut self, node: &mut Node, shape: &Shape<'_>) {
@@ -84,7 +92,9 @@ impl Walk<'_> {
     fn list(&mut self, node: &mut Node, allowed: &List<'_>) {
         let count = node.items().len();
         if count < allowed.least {
-            let fault = self.error(node.span, codes::RANGE, format!("{} is empty", self.name())).label(format!("at least {}", allowed.least));
+            let fault = self
+                .error(node.span, codes::RANGE, format!("{} is empty", self.name()))
+                .label(format!("at least {}", allowed.least));
             self.fault(node, fault);
         } else if count > allowed.most {
             let message = format!("{} has {count} items", self.name());
@@ -97,7 +107,9 @@ impl Walk<'_> {
             let name = item.get("name").and_then(Node::text).map_or_else(|| index.to_string(), str::to_owned);
             self.path.push(format!("[{name}]"));
             if item.is_absent() {
-                let fault = self.error(item.span, codes::MISSING, "this item is empty".to_owned()).help("write it, or remove the line");
+                let fault = self
+                    .error(item.span, codes::MISSING, "this item is empty".to_owned())
+                    .help("write it, or remove the line");
                 self.fault(item, fault);
             } else {
                 self.node(item, schema, item.span);
@@ -118,13 +130,16 @@ impl Walk<'_> {
         for key in &object.required {
             match entries.iter().find(|entry| entry.key == *key) {
                 Some(entry) if entry.node.is_absent() && !entry.node.faulty => {
-                    let fault = self.error(entry.key_span, codes::MISSING, format!("{key} is empty")).label(format!("needed {}", self.place()));
+                    let fault = self
+                        .error(entry.key_span, codes::MISSING, format!("{key} is empty"))
+                        .label(format!("needed {}", self.place()));
                     node.faulty = true;
                     self.faults.push(fault);
                 }
                 Some(_) => {}
                 None => {
-                    let fault = self.error(anchor, codes::MISSING, format!("the key {key} is missing {}", self.place()));
+                    let fault =
+                        self.error(anchor, codes::MISSING, format!("the key {key} is missing {}", self.place()));
                     let fault = fault.label(format!("needs {key}: …"));
                     node.faulty = true;
                     self.faults.push(fault);
@@ -135,13 +150,14 @@ impl Walk<'_> {
 
     fn entry(&mut self, entry: &mut Entry, schema: &Json, free: bool, keys: Option<&str>) {
         self.path.push(entry.key.clone());
-        if free && let Some(format) = keys.and_then(values::format) {
-            if let Err(bad) = (format.check)(&entry.key) {
-                let message = format!("{} is not {}", entry.key, format.noun);
-                let mut fault = self.error(entry.key_span, codes::NAME, message).label(bad.message);
-                fault.help = bad.help;
-                self.fault(&mut entry.node, fault);
-            }
+        if free
+            && let Some(format) = keys.and_then(values::format)
+            && let Err(bad) = (format.check)(&entry.key)
+        {
+            let message = format!("{} is not {}", entry.key, format.noun);
+            let mut fault = self.error(entry.key_span, codes::NAME, message).label(bad.message);
+            fault.help = bad.help;
+            self.fault(&mut entry.node, fault);
         }
         if entry.node.is_absent() {
             if free && Shape::of(self.schema, schema).text.is_none() {
@@ -161,7 +177,8 @@ impl Walk<'_> {
             fault
         } else {
             let known = || object.properties.into_iter().flat_map(|properties| properties.keys().map(String::as_str));
-            let fault = self.error(entry.key_span, codes::UNKNOWN_FIELD, format!("unknown field \"{key}\" {}", self.place()));
+            let fault =
+                self.error(entry.key_span, codes::UNKNOWN_FIELD, format!("unknown field \"{key}\" {}", self.place()));
             match nearest(&key, known()) {
                 Some(meant) => fault.help(format!("did you mean \"{meant}\"?")).patch(entry.key_span, meant),
                 None => fault.note(format!("known here: {}", list(known()))),
@@ -182,13 +199,16 @@ impl Walk<'_> {
         let Value::Map(entries) = &mut node.value else { return };
         let (name, place) = (self.name(), self.place());
         let Some((first, more)) = entries.split_first_mut() else {
-            let fault = self.error(anchor, codes::CHOICE, format!("{name} says nothing")).label(format!("wants one of: {}", list(names())));
+            let fault = self
+                .error(anchor, codes::CHOICE, format!("{name} says nothing"))
+                .label(format!("wants one of: {}", list(names())));
             return self.fault(node, fault);
         };
         let mut faulty = false;
         if let Some(second) = more.first() {
             let message = format!("{} and {} stand side by side {place}", first.key, second.key);
-            self.faults.push(self.error(second.key_span, codes::CHOICE, message).label("only one of them may be given"));
+            self.faults
+                .push(self.error(second.key_span, codes::CHOICE, message).label("only one of them may be given"));
             faulty = true;
         }
         match shape.choices.iter().find(|(key, _)| *key == first.key) {
@@ -206,7 +226,8 @@ impl Walk<'_> {
             None => {
                 let fault = self.later(&first.key, first.key_span, shape).unwrap_or_else(|| {
                     let message = format!("unknown kind \"{}\" {place}", first.key);
-                    let fault = self.error(first.key_span, codes::CHOICE, message).label(format!("one of: {}", list(names())));
+                    let fault =
+                        self.error(first.key_span, codes::CHOICE, message).label(format!("one of: {}", list(names())));
                     match nearest(&first.key, names()) {
                         Some(meant) => fault.help(format!("did you mean \"{meant}\"?")).patch(first.key_span, meant),
                         None => fault,

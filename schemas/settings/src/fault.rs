@@ -66,7 +66,13 @@ pub struct Fault {
 impl Fault {
     /// A fault at a span of a source.
     #[must_use]
-    pub fn new(source: &Source, span: Span, severity: Severity, code: &'static str, message: impl Into<String>) -> Self {
+    pub fn new(
+        source: &Source,
+        span: Span,
+        severity: Severity,
+        code: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
         let position = source.position(span.start);
         Self {
             file: source.name.clone(),

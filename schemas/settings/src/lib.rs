@@ -31,8 +31,8 @@ pub use render::render;
 pub use source::{Position, Source, Span};
 pub use tree::{Entry, Kind, Node, Scalar, Step, Tree, Value};
 pub use values::{
-    Address, Attribute, Bad, ByteSize, Mention, Name, Named, Network, OneOrMany, Part, Period, PeriodRange, Plain, Pointer, Predicate,
-    Rate, Secret, SecretText, Template, mentions,
+    Address, Attribute, Bad, ByteSize, Mention, Name, Named, Network, OneOrMany, Part, Period, PeriodRange, Plain,
+    Pointer, Predicate, Rate, Secret, SecretText, Template, mentions,
 };
 
 /// Reads a text, puts the environment in and checks it against a schema (see [`export::schema_of`]). The tree is `None` when

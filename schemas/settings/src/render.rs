@@ -80,7 +80,8 @@ pub fn summary(faults: &[Fault]) -> String {
     let lines: Vec<String> = files
         .iter()
         .map(|file| {
-            let count = |severity| faults.iter().filter(|fault| fault.file == *file && fault.severity == severity).count();
+            let count =
+                |severity| faults.iter().filter(|fault| fault.file == *file && fault.severity == severity).count();
             let errors = plural(count(Severity::Error), "error");
             let warnings = plural(count(Severity::Warning), "warning");
             format!("{file}: {}", [errors, warnings].into_iter().flatten().collect::<Vec<_>>().join(", "))

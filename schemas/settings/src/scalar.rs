@@ -23,8 +23,12 @@ impl Walk<'_> {
         match kind {
             Kind::Boolean if shape.boolean => settle(node, Kind::Boolean),
             Kind::Integer if shape.integer.is_some() => self.number(node, &scalar, shape.integer, Kind::Integer),
-            Kind::Integer | Kind::Number if shape.number.is_some() => self.number(node, &scalar, shape.number, Kind::Number),
-            Kind::Text | Kind::Boolean | Kind::Integer | Kind::Number | Kind::Null => self.text(node, &scalar, kind, shape),
+            Kind::Integer | Kind::Number if shape.number.is_some() => {
+                self.number(node, &scalar, shape.number, Kind::Number);
+            }
+            Kind::Text | Kind::Boolean | Kind::Integer | Kind::Number | Kind::Null => {
+                self.text(node, &scalar, kind, shape);
+            }
         }
     }
 
@@ -96,8 +100,10 @@ impl Walk<'_> {
     fn mismatch(&self, node: &Node, scalar: &Scalar, shape: &Shape<'_>) -> Fault {
         let (name, text) = (self.name(), scalar.text.as_str());
         let quoted = format!("\"{text}\"");
-        let what = if node.noun() == "text" { quoted.as_str() } else { node.noun() };
         let only_words = !shape.words.is_empty() && shape.text.is_none();
+        // Where a map is wanted, the text may be a secret that should not stand here: it is not repeated.
+        let shown = only_words || shape.boolean || shape.integer.is_some() || shape.number.is_some();
+        let what = if node.noun() == "text" && shown { quoted.as_str() } else { node.noun() };
         let code = if only_words && what == quoted { codes::WORD } else { codes::WRONG_TYPE };
         let fault = self.error(node.span, code, format!("{name} wants {}, not {what}", shape.nouns()));
         if shape.text.is_some() {
@@ -123,7 +129,9 @@ impl Walk<'_> {
             return fault.help(format!("write {text}: {{}}, or its settings in the braces"));
         }
         match nearest(text, shape.words.iter().copied()) {
-            Some(meant) if !scalar.resolved => fault.help(format!("did you mean \"{meant}\"?")).patch(word_span(node, scalar), meant),
+            Some(meant) if !scalar.resolved => {
+                fault.help(format!("did you mean \"{meant}\"?")).patch(word_span(node, scalar), meant)
+            }
             Some(meant) => fault.help(format!("did you mean \"{meant}\"?")),
             None => fault,
         }

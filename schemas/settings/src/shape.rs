@@ -68,7 +68,9 @@ impl<'s> Shape<'s> {
         if let Some(later) = map.get("x-later").and_then(Json::as_object) {
             self.later.extend(later.iter().filter_map(|(key, why)| Some((key.as_str(), why.as_str()?))));
         }
-        if let Some(target) = map.get("$ref").and_then(Json::as_str).and_then(|path| root.pointer(path.trim_start_matches('#'))) {
+        if let Some(target) =
+            map.get("$ref").and_then(Json::as_str).and_then(|path| root.pointer(path.trim_start_matches('#')))
+        {
             self.collect(root, target, union, depth + 1);
         }
         for (word, union) in [("allOf", union), ("anyOf", true), ("oneOf", true)] {
@@ -90,10 +92,8 @@ impl<'s> Shape<'s> {
     }
 
     fn add(&mut self, kind: &str, map: &'s Map<String, Json>, union: bool) {
-        let bounds = Bounds {
-            low: map.get("minimum").and_then(Json::as_f64),
-            high: map.get("maximum").and_then(Json::as_f64),
-        };
+        let bounds =
+            Bounds { low: map.get("minimum").and_then(Json::as_f64), high: map.get("maximum").and_then(Json::as_f64) };
         let count = |word: &str| map.get(word).and_then(Json::as_u64).and_then(|n| usize::try_from(n).ok());
         match kind {
             "string" => self.text = Some(map.get("format").and_then(Json::as_str)),
@@ -111,7 +111,8 @@ impl<'s> Shape<'s> {
 
     fn add_object(&mut self, map: &'s Map<String, Json>, union: bool) {
         let properties = map.get("properties").and_then(Json::as_object);
-        let required: Vec<&str> = map.get("required").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str).collect();
+        let required: Vec<&str> =
+            map.get("required").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str).collect();
         let additional = match map.get("additionalProperties") {
             None | Some(Json::Bool(false)) => None,
             Some(schema) => Some(schema),

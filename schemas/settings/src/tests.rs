@@ -137,7 +137,7 @@ sample: \"1.5\"
         "12:8: error[C203]: Tenant is not an attribute's name",
         "12:30: error[C302]: the template in subject does not parse",
         "13:1: error[C601]: tls is not built yet at the top level",
-        "14:9: error[C102]: secret wants a map with one of: file, env, not \"geheim\"",
+        "14:9: error[C102]: secret wants a map with one of: file, env, not text",
         "15:10: error[C106]: brokers is empty",
         "16:9: error[C102]: sample wants a number, not \"1.5\"",
     ];
@@ -147,7 +147,8 @@ sample: \"1.5\"
 
 #[test]
 fn optional_faults_leave_the_rest_readable() {
-    let (tree, found) = run("things: { a: { web: { listen: \"a:1\", max_body: [1] } }, b: { web: { listen: [1] } } }\n");
+    let (tree, found) =
+        run("things: { a: { web: { listen: \"a:1\", max_body: [1] } }, b: { web: { listen: [1] } } }\n");
     assert_eq!(found.len(), 2);
     let mut more = Vec::new();
     let a = tree.read::<Thing>(tree.get(path!["things", "a"]).unwrap(), &mut more);
@@ -164,7 +165,6 @@ fn pictures_show_the_line_and_the_change() {
     assert!(text.contains("c.yaml:3:16"), "{text}");
     assert!(text.contains("ack: \"durable\""), "{text}");
     assert!(text.ends_with("c.yaml: 2 errors\n"), "{text}");
-    eprintln!("{text}");
 }
 
 #[test]
@@ -172,5 +172,10 @@ fn the_schema_for_editors_lets_references_stand() {
     let schema = export::for_editors(&export::schema_of::<Root>()).to_string();
     assert!(!schema.contains("x-later"));
     assert!(schema.contains(r#""port":{"anyOf":[{"type":["integer","null"]"#), "{schema}");
-    assert!(schema.contains(r#"{"anyOf":[{"type":"string","enum":["durable","received"]},{"type":"string","pattern":"\\$\\{"}]}"#), "{schema}");
+    assert!(
+        schema.contains(
+            r#"{"anyOf":[{"type":"string","enum":["durable","received"]},{"type":"string","pattern":"\\$\\{"}]}"#
+        ),
+        "{schema}"
+    );
 }

@@ -225,7 +225,9 @@ impl Node {
     pub fn is_absent(&self) -> bool {
         match &self.value {
             Value::Scalar(scalar) => {
-                scalar.kind == Kind::Null || scalar.text.is_empty() || (scalar.resolved && scalar.text.trim().is_empty())
+                scalar.kind == Kind::Null
+                    || scalar.text.is_empty()
+                    || (scalar.resolved && scalar.text.trim().is_empty())
             }
             Value::List(_) | Value::Map(_) => false,
         }

@@ -73,7 +73,8 @@ pub fn set_expirytime(attributes: &mut Attributes, received: SystemTime, seconds
 /// # Errors
 /// `malformed` when that time is beyond the year 9999.
 pub fn expirytime(received: SystemTime, seconds: u32) -> Result<String, AttributeFault> {
-    let fault = || AttributeFault::new(Word::Malformed, format!("a message expiry of {seconds} s is beyond the year 9999"));
+    let fault =
+        || AttributeFault::new(Word::Malformed, format!("a message expiry of {seconds} s is beyond the year 9999"));
     let until = received.checked_add(Duration::from_secs(u64::from(seconds))).ok_or_else(fault)?;
     Timestamp::try_from(until).map(|time| time.to_string()).map_err(|_| fault())
 }

@@ -157,12 +157,21 @@ fn read_item(scanner: &mut Scanner<'_>, payload: &Bytes, depth_max: usize) -> Re
 const ATTRIBUTES_USUAL: usize = 256;
 
 impl<'a> Reading<'a> {
-    fn take(&mut self, scanner: &Scanner<'a>, name: Option<Cow<'a, str>>, value: Range<usize>) -> Result<(), AttributeFault> {
+    fn take(
+        &mut self,
+        scanner: &Scanner<'a>,
+        name: Option<Cow<'a, str>>,
+        value: Range<usize>,
+    ) -> Result<(), AttributeFault> {
         let Some(name) = name else {
             return Err(malformed(format!("a member name with a lone surrogate before byte {}", value.start)));
         };
         if self.names.contains(&name) {
-            return Err(malformed(format!("the member {} comes twice, again before byte {}", shown(&name), value.start)));
+            return Err(malformed(format!(
+                "the member {} comes twice, again before byte {}",
+                shown(&name),
+                value.start
+            )));
         }
         if self.names.len() == MEMBERS_MAX {
             return Err(AttributeFault::new(Word::TooLarge, format!("an event of more than {MEMBERS_MAX} members")));
@@ -193,7 +202,9 @@ impl<'a> Reading<'a> {
                 let Ok(number) = raw.parse::<i32>() else {
                     let detail = format!(
                         "the attribute {} at byte {} is {}, only integers of 32 bits are attribute values",
-                        shown(name), value.start, shown(raw)
+                        shown(name),
+                        value.start,
+                        shown(raw)
                     );
                     return Err(malformed(detail));
                 };
@@ -224,7 +235,12 @@ impl<'a> Reading<'a> {
 
     /// Handling of `data` (format, section 3.1.2). Without `datacontenttype` it is JSON, and is said to be from here on, as
     /// the format asks of whoever writes the event in another form.
-    fn plain_data(&mut self, scanner: &Scanner<'a>, payload: &Bytes, place: Range<usize>) -> Result<Bytes, AttributeFault> {
+    fn plain_data(
+        &mut self,
+        scanner: &Scanner<'a>,
+        payload: &Bytes,
+        place: Range<usize>,
+    ) -> Result<Bytes, AttributeFault> {
         let content_type = self.attributes.get("datacontenttype");
         if content_type.is_none_or(is_json) {
             if content_type.is_none() {
@@ -320,7 +336,8 @@ mod tests {
 
     #[test]
     fn kinds_escapes_and_nulls() {
-        let envelope = read(&event(r#","\u0061b":"\ud83d\ude00\"","n":-7,"z":-0,"yes":true,"gone":null,"subject":null"#));
+        let envelope =
+            read(&event(r#","\u0061b":"\ud83d\ude00\"","n":-7,"z":-0,"yes":true,"gone":null,"subject":null"#));
         let value = |name| envelope.get(name).map(|v| (v.text, v.kind));
         assert_eq!(value("ab"), Some(("😀\"", Kind::String)));
         assert_eq!(value("n"), Some(("-7", Kind::Integer)));

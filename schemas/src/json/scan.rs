@@ -57,7 +57,8 @@ const STACK_BITS: usize = 64;
 
 impl<'a> Scanner<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Result<Self, JsonFault> {
-        let text = std::str::from_utf8(bytes).map_err(|e| JsonFault::new(e.valid_up_to(), "a byte that is not UTF-8"))?;
+        let text =
+            std::str::from_utf8(bytes).map_err(|e| JsonFault::new(e.valid_up_to(), "a byte that is not UTF-8"))?;
         Ok(Scanner { text, bytes, at: 0 })
     }
 
@@ -153,7 +154,10 @@ impl<'a> Scanner<'a> {
                 }
                 return Ok(false);
             }
-            self.expect(if object { b'}' } else { b']' }, if object { "',' or '}' was expected" } else { "',' or ']' was expected" })?;
+            self.expect(
+                if object { b'}' } else { b']' },
+                if object { "',' or '}' was expected" } else { "',' or ']' was expected" },
+            )?;
             *objects >>= 1;
             *depth -= 1;
         }
@@ -317,7 +321,19 @@ mod tests {
 
     #[test]
     fn good_and_bad_texts() {
-        for good in ["0", "-0", " -1.5e+3 ", "\"\"", "[]", "{}", "[1,[2,{}],{\"a\":[]}]", "\"\\ud800\"", "{\"a\":1,\"a\":2}", "null", "\"é\\n\""] {
+        for good in [
+            "0",
+            "-0",
+            " -1.5e+3 ",
+            "\"\"",
+            "[]",
+            "{}",
+            "[1,[2,{}],{\"a\":[]}]",
+            "\"\\ud800\"",
+            "{\"a\":1,\"a\":2}",
+            "null",
+            "\"é\\n\"",
+        ] {
             assert_eq!(is_valid_json(good.as_bytes(), 64), Ok(()), "{good}");
         }
         for (bad, at) in [

@@ -132,7 +132,11 @@ impl Sections {
             tag::KEY => {
                 self.key = Some(match part.u8()? {
                     KEY_OWN => Key::Own(self.len(part)?),
-                    n => Key::Of(KEY_SOURCES.get(usize::from(n) - 1).ok_or_else(|| part.corrupt("an unknown source of the key"))?),
+                    n => Key::Of(
+                        KEY_SOURCES
+                            .get(usize::from(n) - 1)
+                            .ok_or_else(|| part.corrupt("an unknown source of the key"))?,
+                    ),
                 });
             }
             tag::DEATH => {
@@ -218,68 +222,96 @@ impl Sections {
     }
 
     fn build(self, kind: RecordKind, lsn: u64) -> Result<Record, RecordError> {
-        let missing = |what| RecordError::Corrupt { offset: 0, what };
         let place = self.place.ok_or(missing("the section place is missing"))?;
         let text = Texts(self.text.ok_or(missing("the section text is missing"))?);
-        let data = self.data.ok_or(missing("the section data is missing"))?;
-        let door = match self.door {
-            Some([listener, principal, tenant, subject]) => Door {
+        let attributes = self.attributes.ok_or(missing("the section attributes is missing"))?;
+        text.check(&attributes)?;
+        let [listener, principal, tenant, subject] = self.door.ok_or(missing("the section door is missing"))?;
+        let common = Common {
+            lsn,
+            place,
+            attributes,
+            data: self.data.ok_or(missing("the section data is missing"))?,
+            door: Door {
                 listener: text.get(listener)?,
                 principal: text.get(principal)?,
                 tenant: text.get(tenant)?,
                 subject: text.get(subject)?,
             },
-            None => return Err(missing("the section door is missing")),
+            headers: text.headers(&self.headers)?,
+            death: self.death.map(|death| text.death(&death)).transpose()?,
+            text,
         };
-        let mut headers = Vec::with_capacity(self.headers.len());
-        for (name, value) in self.headers {
-            headers.push((text.get(name)?, text.get(value)?));
+        match kind {
+            RecordKind::Letter => common.letter(self.message.ok_or(missing("the section message is missing"))?),
+            RecordKind::Event | RecordKind::Dead => {
+                if common.death.is_some() != (kind == RecordKind::Dead) {
+                    return Err(missing("a dead letter has a section death, and nothing else has"));
+                }
+                common.event(self.route, self.key.ok_or(missing("the section key is missing"))?)
+            }
         }
-        let headers = Headers::restore(headers);
-        let attributes = self.attributes.ok_or(missing("the section attributes is missing"))?;
-        text.check(&attributes)?;
-        let death = self.death.map(|death| text.death(&death)).transpose()?;
-        if kind == RecordKind::Letter {
-            let (mode, [content_type, tracestate, dedupe_id]) = self.message.ok_or(missing("the section message is missing"))?;
-            return Ok(Record::Letter(DoorLetter {
-                lsn,
-                payload: data,
-                content_type: text.optional(content_type)?,
-                mode,
-                tracestate: text.optional(tracestate)?,
-                dedupe_id: text.optional(dedupe_id)?,
-                attributes: Attributes::restore(text.0.to_string(), attributes.is_event, attributes.core, attributes.extensions),
-                headers,
-                door,
-                received: place.received,
-                trace: place.trace,
-                death: death.ok_or(missing("the section death is missing"))?,
-            }));
-        }
-        if death.is_some() != (kind == RecordKind::Dead) {
-            return Err(missing("a dead letter has a section death, and nothing else has"));
-        }
-        if attributes.core[..3].iter().any(|span| span.of(&text.0).is_none_or(str::is_empty)) {
+    }
+}
+
+fn missing(what: &'static str) -> RecordError {
+    RecordError::Corrupt { offset: 0, what }
+}
+
+/// What events and letters have in common, checked.
+struct Common {
+    lsn: u64,
+    place: Place,
+    text: Texts,
+    attributes: AttributeSpans,
+    data: Bytes,
+    door: Door,
+    headers: Headers,
+    death: Option<Death>,
+}
+
+impl Common {
+    fn letter(self, (mode, texts): (Mode, [Span; 3])) -> Result<Record, RecordError> {
+        let AttributeSpans { is_event, core, extensions } = self.attributes;
+        let [content_type, tracestate, dedupe_id] = texts;
+        Ok(Record::Letter(DoorLetter {
+            lsn: self.lsn,
+            payload: self.data,
+            content_type: self.text.optional(content_type)?,
+            mode,
+            attributes: Attributes::restore(self.text.0.to_string(), is_event, core, extensions),
+            headers: self.headers,
+            door: self.door,
+            received: self.place.received,
+            trace: self.place.trace,
+            tracestate: self.text.optional(tracestate)?,
+            dedupe_id: self.text.optional(dedupe_id)?,
+            death: self.death.ok_or(missing("the section death is missing"))?,
+        }))
+    }
+
+    fn event(self, route: Option<Span>, key: Key) -> Result<Record, RecordError> {
+        let AttributeSpans { is_event: _, core, extensions } = self.attributes;
+        if core[..3].iter().any(|span| span.of(&self.text.0).is_none_or(str::is_empty)) {
             return Err(missing("a required attribute is missing"));
         }
-        let envelope = Envelope::new(Arc::clone(&text.0), attributes.core, attributes.extensions, data);
-        let key = match self.key {
-            Some(Key::Own(span)) => text.get(span)?,
-            Some(Key::Of(name)) => envelope.get_shared(name).ok_or(missing("the attribute of the key is missing"))?,
-            None => return Err(missing("the section key is missing")),
+        let envelope = Envelope::new(Arc::clone(&self.text.0), core, extensions, self.data);
+        let key = match key {
+            Key::Own(span) => self.text.get(span)?,
+            Key::Of(name) => envelope.get_shared(name).ok_or(missing("the attribute of the key is missing"))?,
         };
         Ok(Record::Event(Event {
-            lsn,
-            lanes: place.lanes,
+            lsn: self.lsn,
+            lanes: self.place.lanes,
             envelope,
-            door,
-            headers,
-            received: place.received,
-            trace: place.trace,
-            route: self.route.map_or(Ok(ByteStr::EMPTY), |span| text.get(span))?,
-            level: place.level,
+            door: self.door,
+            headers: self.headers,
+            received: self.place.received,
+            trace: self.place.trace,
+            route: route.map_or(Ok(ByteStr::EMPTY), |span| self.text.get(span))?,
+            level: self.place.level,
             key,
-            death: death.map(Box::new),
+            death: self.death.map(Box::new),
         }))
     }
 }
@@ -310,6 +342,11 @@ impl Texts {
 
     fn optional(&self, span: Span) -> Result<Option<ByteStr>, RecordError> {
         if span.is_some() { self.get(span).map(Some) } else { Ok(None) }
+    }
+
+    fn headers(&self, places: &[(Span, Span)]) -> Result<Headers, RecordError> {
+        let pairs = places.iter().map(|(name, value)| Ok((self.get(*name)?, self.get(*value)?)));
+        pairs.collect::<Result<Vec<_>, _>>().map(Headers::restore)
     }
 
     /// Every place must be in the text, between characters.

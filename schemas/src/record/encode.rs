@@ -127,9 +127,10 @@ fn text_section(out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
     let len = out.len() - start;
     // Every limit on what a message may carry is far below this one.
     debug_assert!(len <= TEXT_BYTES_MAX);
-    for (byte, shift) in out[start - 3..start].iter_mut().zip([0, 7, 14]) {
-        *byte = (len >> shift & 0x7f) as u8 | if shift < 14 { 0x80 } else { 0 };
-    }
+    let [low, middle, high, _] = u32::try_from(len).unwrap_or(u32::MAX).to_le_bytes();
+    out[start - 3] = low | 0x80;
+    out[start - 2] = middle << 1 | low >> 7 | 0x80;
+    out[start - 1] = high << 2 | middle >> 6;
 }
 
 /// Writes one section. The length is written as one byte, and moved apart for the few that need more.

@@ -56,12 +56,14 @@ fn write_whole_event(out: &mut Vec<u8>, event: &Event) {
     object.number("lanes", event.lanes);
     object.time("received", event.received);
     object.text("traceparent", &event.trace.to_string());
-    object.text("route", &event.route);
     object.text("level", event.level.as_str());
     object.text("key", &event.key);
-    if let Some(death) = &event.death {
-        object.death(Some(death), Some(&event.route));
-        object.number("first_lsn", death.first_lsn);
+    match &event.death {
+        Some(death) => {
+            object.death(Some(death), Some(&event.route));
+            object.number("first_lsn", death.first_lsn);
+        }
+        None => object.text("route", &event.route),
     }
     object.headers(&event.headers);
     object.key("event");

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use settings::ByteSize;
 
-use crate::net::config::ListenerConfig;
+use crate::net::config::{ListenerConfig, ListenerPlugin};
 
 /// An HTTP/1.1 and HTTP/2 listener: `POST /events`, `POST /events/{type}`.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -32,4 +32,22 @@ fn max_body() -> ByteSize {
 
 fn max_batch() -> u32 {
     10_000
+}
+
+impl ListenerPlugin for HttpConfig {
+    fn common(&self) -> &ListenerConfig {
+        &self.common
+    }
+
+    fn max_message(&self) -> (&'static str, ByteSize, ByteSize) {
+        ("max_body", self.max_body, ByteSize::gib(1))
+    }
+
+    fn pattern_key(&self) -> &'static str {
+        "path"
+    }
+
+    fn can_hold(&self) -> bool {
+        false
+    }
 }

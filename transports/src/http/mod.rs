@@ -17,6 +17,7 @@ mod coding;
 pub mod config;
 mod connection;
 mod fields;
+mod from_config;
 mod json;
 mod message;
 mod problem;

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use settings::{ByteSize, Period};
 
-use crate::net::config::ListenerConfig;
+use crate::net::config::{ListenerConfig, ListenerPlugin, Problem};
 
 /// An MQTT 3.1.1 and 5 listener.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -72,4 +72,35 @@ fn max_packet() -> ByteSize {
 
 fn keep_alive_max() -> Period {
     Period::secs(300)
+}
+
+/// The largest packet that MQTT can write.
+const MAX_PACKET: ByteSize = ByteSize::new(268_435_455);
+/// The longest keep-alive that MQTT can write.
+const MAX_KEEP_ALIVE: Period = Period::secs(65_535);
+
+impl ListenerPlugin for MqttConfig {
+    fn common(&self) -> &ListenerConfig {
+        &self.common
+    }
+
+    fn max_message(&self) -> (&'static str, ByteSize, ByteSize) {
+        ("max_packet", self.max_packet, MAX_PACKET)
+    }
+
+    fn pattern_key(&self) -> &'static str {
+        "topic"
+    }
+
+    fn can_hold(&self) -> bool {
+        true
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        if self.keep_alive_max >= Period::secs(1) && self.keep_alive_max <= MAX_KEEP_ALIVE {
+            return Vec::new();
+        }
+        let message = format!("keep_alive_max: {} is out of range", self.keep_alive_max);
+        vec![Problem { key: "keep_alive_max", message, label: "from 1s to 65535s: MQTT writes it in 16 bits".to_owned() }]
+    }
 }

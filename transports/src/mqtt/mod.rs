@@ -21,6 +21,7 @@
 pub mod answer;
 pub mod config;
 pub mod connect;
+mod from_config;
 pub mod fault;
 pub mod fields;
 mod handshake;
@@ -93,7 +94,7 @@ impl MqttSessions {
     }
 
     /// Serves one stream from its first byte to its last.
-    pub fn serve<S: Stream>(&self, stream: S, peer: SocketAddr, shutdown: Shutdown) -> impl Future<Output = ()> + Send + 'static {
+    pub fn serve<S: Stream>(&self, stream: S, peer: SocketAddr, shutdown: Shutdown) -> impl Future<Output = ()> + Send + use<S> {
         handshake::serve(stream, peer, Arc::clone(&self.shared), shutdown)
     }
 }

@@ -61,6 +61,11 @@ impl Listening {
         Ok(Listening { listener, address })
     }
 
+    /// The socket itself, for a server with an accept loop of its own (the admin address).
+    pub fn into_inner(self) -> TcpListener {
+        self.listener
+    }
+
     /// The address that was bound; the port is known even if 0 was asked for.
     pub fn address(&self) -> SocketAddr {
         self.address

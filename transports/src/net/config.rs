@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
-use settings::{Address, Name, Named, Network, Period, Secret, Template};
+use settings::{Address, ByteSize, Name, Named, Network, Period, Secret, Template};
 
 /// The keys that stand in every listener, beside those of its protocol.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -28,9 +28,45 @@ pub struct ListenerConfig {
     /// How a bare message becomes an event. The first rule that matches wins.
     #[serde(default)]
     pub envelope: Vec<EnvelopeRule>,
+    /// Names of HTTP headers or MQTT user properties that are kept beside the event's attributes. Never `authorization`,
+    /// `cookie`, `proxy-authorization`.
+    #[serde(default)]
+    #[schemars(length(max = 64))]
+    pub keep_headers: Vec<String>,
     /// Connections and waits.
     #[serde(default)]
     pub limits: ListenerLimits,
+}
+
+/// What the checks of a configuration ask of a listener's kind.
+pub trait ListenerPlugin {
+    /// The keys of every listener.
+    fn common(&self) -> &ListenerConfig;
+
+    /// The key that limits one message, its value, and the most that the protocol can carry.
+    fn max_message(&self) -> (&'static str, ByteSize, ByteSize);
+
+    /// The key by which envelope rules match: `path`, `topic`, `routing_key`.
+    fn pattern_key(&self) -> &'static str;
+
+    /// Whether `overload: { hold: … }` is possible.
+    fn can_hold(&self) -> bool;
+
+    /// What is wrong with the keys of this kind, beyond what their types say.
+    fn problems(&self) -> Vec<Problem> {
+        Vec::new()
+    }
+}
+
+/// One thing wrong with one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The key.
+    pub key: &'static str,
+    /// What is wrong, one line.
+    pub message: String,
+    /// What is allowed, or why.
+    pub label: String,
 }
 
 /// Who may send to a listener.

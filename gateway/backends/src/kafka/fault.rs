@@ -12,7 +12,7 @@ pub(crate) fn outcome(code: Code, context: &str) -> Outcome {
         Why::new(word, format!("{code}{more}"))
     };
     match code {
-        Code::MessageSizeTooLarge => Outcome::Record(why(Word::TooLarge)),
+        Code::MessageSizeTooLarge | Code::MessageBatchTooLarge => Outcome::Record(why(Word::TooLarge)),
         Code::InvalidRecord | Code::InvalidMessage | Code::InvalidMessageSize | Code::InvalidTimestamp | Code::BadMessage => {
             Outcome::Record(why(Word::Malformed))
         }

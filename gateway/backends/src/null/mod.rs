@@ -1,4 +1,7 @@
 //! The `null` backend: confirms everything and keeps nothing. For benches.
+mod build;
+pub mod config;
+
 use crate::{Backend, Events, Order, Outcome, Position};
 use futures_util::future::BoxFuture;
 use std::future::ready;

@@ -20,7 +20,7 @@ pub struct StoreConfig {
     /// The most disk it takes; above it the oldest events go first.
     #[serde(default = "max_size")]
     pub max_size: ByteSize,
-    /// The database file; by default `stores/NAME.sqlite` in `node.data_dir`. Relative to the configuration's folder.
+    /// The database file; by default `store/NAME.db` in `node.data_dir`. Relative to the configuration's folder.
     #[serde(default)]
     pub path: Option<String>,
     /// The keys of every backend.

@@ -33,6 +33,8 @@
 //! | `data_hash` | INTEGER | FNV-1a of `data`, 64 bits as a signed number: only to find equal data fast |
 //!
 //! Indexed: `lsn` (unique), `(id, source, data_hash)`, `source`, `type`, `trace_id`, `received_ns`.
+mod build;
+pub mod config;
 mod fault;
 mod keep;
 mod reader;

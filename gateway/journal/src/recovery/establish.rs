@@ -94,7 +94,7 @@ pub(crate) fn open<D: Disk>(disk: D, options: Options) -> Result<Inner<D>, OpenE
         starts: meta.starts,
         per_lane,
         torn_tail: survey.torn,
-        torn_events: survey.last.as_ref().map_or(0, |last| last.events.iter().filter(|e| e.is_none()).count() as u64),
+        torn_events: survey.last.as_ref().map_or(0, |last| last.torn),
         corrupt_groups: survey.corrupt_groups,
         corrupt_events: survey.corrupt_events,
         next: Lsn(next),

@@ -58,6 +58,8 @@ pub(super) struct LastGroup {
     /// Per event: its row with the body, or `None` if it did not survive.
     pub events: Vec<Option<(Row, Vec<u8>)>>,
     pub lanes: Vec<u64>,
+    /// Events that are there and do not verify (holes of an earlier recovery are not there).
+    pub torn: u64,
 }
 
 /// What reading found.
@@ -273,7 +275,7 @@ impl<D: Disk> Surveyor<'_, D> {
                 if is_last && index + 1 == groups.len() {
                     out.before_last = Some(segment.about);
                     let last = self.last_group(segment, group)?;
-                    if last.events.iter().any(Option::is_none) {
+                    if last.torn > 0 {
                         out.torn = true;
                         out.notices.push(Notice::TornTail { segment: number, offset: group.offset });
                     }
@@ -321,13 +323,18 @@ impl<D: Disk> Surveyor<'_, D> {
     fn last_group(&self, segment: &Segment<D::File>, group: &Scanned) -> io::Result<LastGroup> {
         self.with_group(segment, group, |group| {
             let count = group.header.count as usize;
-            let event = |at: usize| {
+            let mut torn = 0;
+            let mut event = |at: usize| {
                 let row = group.row(at).filter(|row| !row.is_hole())?;
-                Some((row, group.body(row)?.to_vec()))
+                let body = group.body(row);
+                torn += u64::from(body.is_none());
+                Some((row, body?.to_vec()))
             };
+            let events = (0..count).map(&mut event).collect();
             LastGroup {
                 header: group.header,
-                events: (0..count).map(event).collect(),
+                events,
+                torn,
                 lanes: (0..count).map(|at| group.lanes(at)).collect(),
             }
         })

@@ -46,7 +46,8 @@ fn twice(draft: &Draft<'_>, found: &mut Found<'_>) {
     let mut seen: Vec<(Address, String)> = Vec::new();
     if let Some(admin) = &draft.admin {
         let written = draft.tree.root.get("admin").and_then(|node| node.get("listen"));
-        let place = written.map_or_else(|| "by default".to_owned(), |node| format!("on line {}", found.line(node.span)));
+        let place =
+            written.map_or_else(|| "by default".to_owned(), |node| format!("on line {}", found.line(node.span)));
         seen.push((admin.listen.clone(), format!("the admin address has it {place}")));
     }
     for piece in &draft.listeners {
@@ -57,7 +58,9 @@ fn twice(draft: &Draft<'_>, found: &mut Found<'_>) {
                 let fault = found.error(at.span, codes::ADDRESS_TWICE, format!("{address} is taken"));
                 found.push(fault.label(who.clone()).help("choose another port"));
             }
-            None => seen.push((address.clone(), format!("listener {} has it on line {}", piece.name, found.line(at.span)))),
+            None => {
+                seen.push((address.clone(), format!("listener {} has it on line {}", piece.name, found.line(at.span))))
+            }
         }
     }
 }

@@ -4,16 +4,13 @@
 use std::path::Path;
 
 use backends::kafka::config::KafkaConfig;
-use serde_json::Value as Json;
 use settings::{Lookup, Node, Secret, codes};
 use transports::net::config::{AuthMethod, ListenerAuth};
 
 use super::Found;
 use crate::config::draft::Draft;
 use crate::config::model::Backend;
-
-/// The largest schema file.
-const MAX_SCHEMA: u64 = 1024 * 1024;
+use crate::config::payload::payload_schema;
 
 pub(super) fn check(draft: &Draft<'_>, folder: &Path, env: &Lookup<'_>, found: &mut Found<'_>) {
     schemas(draft, folder, found);
@@ -28,7 +25,9 @@ pub(super) fn check(draft: &Draft<'_>, folder: &Path, env: &Lookup<'_>, found: &
     }
     for piece in &draft.listeners {
         let auth_value = piece.value.as_ref().and_then(|listener| listener.common().auth.as_ref());
-        if let (Some(ListenerAuth::Inline(method)), Some(node)) = (auth_value, piece.inner().and_then(|inner| inner.get("auth"))) {
+        if let (Some(ListenerAuth::Inline(method)), Some(node)) =
+            (auth_value, piece.inner().and_then(|inner| inner.get("auth")))
+        {
             auth(method, node, folder, env, found);
         }
     }
@@ -95,45 +94,47 @@ fn exists(path: &str, at: &Node, folder: &Path, found: &mut Found<'_>) {
 fn schemas(draft: &Draft<'_>, folder: &Path, found: &mut Found<'_>) {
     for piece in &draft.schemas {
         // Read from the tree: a schema of a kind to come is faulty already, and its file is still worth a word.
-        let Some((file, at)) = piece.node.get("file").filter(|at| !at.faulty).and_then(|at| Some((at.text()?, at))) else { continue };
+        let Some((file, at)) = piece.node.get("file").filter(|at| !at.faulty).and_then(|at| Some((at.text()?, at)))
+        else {
+            continue;
+        };
         let extension = Path::new(file).extension().and_then(|extension| extension.to_str()).unwrap_or_default();
         match extension {
             "json" => {
-                if let Err(problem) = compile(&folder.join(file)) {
-                    let fault = found.error(at.span, codes::FILE, format!("schema {}: {file} is no usable JSON Schema", piece.name));
+                if let Err(problem) = payload_schema(&folder.join(file)) {
+                    let fault = found.error(
+                        at.span,
+                        codes::FILE,
+                        format!("schema {}: {file} is no usable JSON Schema", piece.name),
+                    );
                     found.push(fault.label(problem).help("paths start at the folder of this file"));
                 }
             }
             "proto" | "avsc" => {
-                let fault = found.error(at.span, codes::LATER, format!("schema {}: .{extension} schemas are not built yet", piece.name));
+                let fault = found.error(
+                    at.span,
+                    codes::LATER,
+                    format!("schema {}: .{extension} schemas are not built yet", piece.name),
+                );
                 found.push(fault.label("only JSON Schema (.json) can be used so far"));
             }
             _ => {
-                let fault = found.error(at.span, codes::FILE, format!("schema {}: the kind of {file} is not known", piece.name));
+                let fault = found.error(
+                    at.span,
+                    codes::FILE,
+                    format!("schema {}: the kind of {file} is not known", piece.name),
+                );
                 found.push(fault.label("the name of a JSON Schema ends in .json"));
             }
         }
     }
 }
 
-/// Compiles a JSON Schema from a file; references to files beside it work, to the network they do not.
-fn compile(path: &Path) -> Result<(), String> {
-    let place = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    let size = std::fs::metadata(path).map_err(|error| place(&error))?.len();
-    if size > MAX_SCHEMA {
-        return Err(format!("{}: larger than 1 MiB", path.display()));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| place(&error))?;
-    let schema: Json = serde_json::from_str(&text).map_err(|error| place(&error))?;
-    let full = std::fs::canonicalize(path).map_err(|error| place(&error))?;
-    let base = format!("file://{}", full.display());
-    let options = jsonschema::options().with_base_uri(base);
-    options.build(&schema).map(|_| ()).map_err(|error| error.to_string())
-}
-
 fn collector(draft: &Draft<'_>, found: &mut Found<'_>) {
     let node = draft.tree.root.get("telemetry").and_then(|node| node.get("otlp"));
-    let Some((url, at)) = draft.telemetry.as_ref().and_then(|telemetry| telemetry.otlp.as_deref()).zip(node) else { return };
+    let Some((url, at)) = draft.telemetry.as_ref().and_then(|telemetry| telemetry.otlp.as_deref()).zip(node) else {
+        return;
+    };
     let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
     if rest.is_none_or(|rest| rest.is_empty() || rest.starts_with('/') || rest.contains(char::is_whitespace)) {
         let fault = found.error(at.span, codes::FORMAT, format!("otlp wants a URL, not \"{url}\""));

@@ -35,12 +35,12 @@ fn topic(kafka: &KafkaConfig, inner: &Node, found: &mut Found<'_>) {
     attributes_only(&kafka.topic, at, found);
     let constant = kafka.topic.as_constant();
     if constant.is_none() && kafka.topic.fixed_prefix().is_empty() && kafka.topics_allowed.is_empty() {
-        let fault = found.error(at.span, codes::PREFIX, "topic has no fixed prefix, so a sender could choose any topic");
-        found.push(
-            fault
-                .label("starts with a value taken from the message")
-                .help(format!("start with fixed text: events.{}; or list what it may become: topics_allowed: [...]", kafka.topic)),
-        );
+        let fault =
+            found.error(at.span, codes::PREFIX, "topic has no fixed prefix, so a sender could choose any topic");
+        found.push(fault.label("starts with a value taken from the message").help(format!(
+            "start with fixed text: events.{}; or list what it may become: topics_allowed: [...]",
+            kafka.topic
+        )));
     } else if !legal(kafka.topic.fixed_prefix()) || constant.is_some_and(|topic| matches!(topic, "." | "..")) {
         let fault = found.error(at.span, codes::VALUE, format!("\"{}\" is no name of a Kafka topic", kafka.topic));
         found.push(fault.label("letters, digits, . _ and -, at most 249"));

@@ -2,7 +2,7 @@
 //! reports all that it finds and leaves out parts that are faulty already.
 
 mod addresses;
-mod files;
+pub(super) mod files;
 mod kafka;
 mod limits;
 mod references;

@@ -23,7 +23,10 @@ pub(super) fn check(draft: &Draft<'_>, found: &mut Found<'_>) {
     for piece in &draft.listeners {
         let Some(inner) = piece.inner() else { continue };
         each(inner.get("pipeline"), |item| refer(item, "pipeline", &pipelines, found));
-        let named = matches!(piece.value.as_ref().and_then(|listener| listener.common().auth.as_ref()), Some(ListenerAuth::Named(_)));
+        let named = matches!(
+            piece.value.as_ref().and_then(|listener| listener.common().auth.as_ref()),
+            Some(ListenerAuth::Named(_))
+        );
         if let (true, Some(node)) = (named, inner.get("auth")) {
             refer(node, "auth", &auth, found);
         }
@@ -73,10 +76,14 @@ fn reserved(draft: &Draft<'_>, found: &mut Found<'_>) {
 
 fn counts(draft: &Draft<'_>, found: &mut Found<'_>) {
     if let Some(piece) = draft.backends.get(MAX_BACKENDS) {
-        let fault = found.error(piece.key_span, codes::RANGE, format!("{} backends are too many", draft.backends.len()));
+        let fault =
+            found.error(piece.key_span, codes::RANGE, format!("{} backends are too many", draft.backends.len()));
         found.push(fault.label(format!("at most {MAX_BACKENDS}")));
     }
-    let sections = [("listeners", draft.listeners.len(), "nothing can come in"), ("backends", draft.backends.len(), "nothing can go out")];
+    let sections = [
+        ("listeners", draft.listeners.len(), "nothing can come in"),
+        ("backends", draft.backends.len(), "nothing can go out"),
+    ];
     for (key, count, why) in sections {
         if let (0, Some(entry)) = (count, draft.tree.root.entry(key))
             && !entry.node.faulty
@@ -91,12 +98,16 @@ fn counts(draft: &Draft<'_>, found: &mut Found<'_>) {
 fn route_names(draft: &Draft<'_>, found: &mut Found<'_>) {
     let mut seen: Vec<(&str, &Node)> = Vec::new();
     for (node, _) in &draft.routes {
-        let Some((name, at)) = node.get("name").filter(|at| !at.faulty).and_then(|at| Some((at.text()?, at))) else { continue };
+        let Some((name, at)) = node.get("name").filter(|at| !at.faulty).and_then(|at| Some((at.text()?, at))) else {
+            continue;
+        };
         match seen.iter().find(|(known, _)| *known == name) {
             Some((_, first)) => {
                 let line = found.line(first.span);
                 let fault = found.error(at.span, codes::TWICE, format!("two routes are called \"{name}\""));
-                found.push(fault.label(format!("the first one is on line {line}")).help("give one of them another name"));
+                found.push(
+                    fault.label(format!("the first one is on line {line}")).help("give one of them another name"),
+                );
             }
             None => seen.push((name, at)),
         }

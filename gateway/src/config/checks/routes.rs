@@ -17,8 +17,12 @@ const MAY_BE_MISSING: &str = "W402";
 const NO_ROUTES: &str = "W403";
 
 pub(super) fn check(draft: &Draft<'_>, found: &mut Found<'_>) {
-    let sound: Vec<(&Node, &Route)> =
-        draft.routes.iter().filter(|(node, _)| !node.has_fault()).filter_map(|(node, route)| Some((*node, route.as_ref()?))).collect();
+    let sound: Vec<(&Node, &Route)> = draft
+        .routes
+        .iter()
+        .filter(|(node, _)| !node.has_fault())
+        .filter_map(|(node, route)| Some((*node, route.as_ref()?)))
+        .collect();
     unreachable(&sound, found);
     mixed(&sound, found);
     for (node, route) in &sound {
@@ -32,7 +36,9 @@ pub(super) fn check(draft: &Draft<'_>, found: &mut Found<'_>) {
 fn unreachable(routes: &[(&Node, &Route)], found: &mut Found<'_>) {
     for (index, (node, route)) in routes.iter().enumerate() {
         let same = |above: &Route| above.when.is_always() || above.when.text().trim() == route.when.text().trim();
-        let Some((_, above)) = routes[..index].iter().find(|(_, above)| !above.goes_on && same(above)) else { continue };
+        let Some((_, above)) = routes[..index].iter().find(|(_, above)| !above.goes_on && same(above)) else {
+            continue;
+        };
         let span = node.get("name").map_or(node.span, |name| name.span);
         let fault = found.warning(span, UNREACHABLE, format!("route \"{}\" can never match", route.name));
         let what = if above.when.is_always() { "everything" } else { "everything that it would match" };
@@ -49,13 +55,24 @@ fn mixed(routes: &[(&Node, &Route)], found: &mut Found<'_>) {
     for (index, (_, first)) in routes.iter().enumerate().filter(|(_, (_, route))| route.goes_on) {
         for (node, second) in &routes[index + 1..] {
             let differ = (first.ack == Ack::Delivered) != (second.ack == Ack::Delivered);
-            let overlap = first.when.is_always() || second.when.is_always() || first.when.text().trim() == second.when.text().trim();
+            let overlap = first.when.is_always()
+                || second.when.is_always()
+                || first.when.text().trim() == second.when.text().trim();
             if differ && overlap {
                 let span = node.get("ack").or(node.get("name")).map_or(node.span, |at| at.span);
-                let fault = found.error(span, codes::MIXED, format!("routes \"{}\" and \"{}\" would take one event two ways", first.name, second.name));
+                let fault = found.error(
+                    span,
+                    codes::MIXED,
+                    format!("routes \"{}\" and \"{}\" would take one event two ways", first.name, second.name),
+                );
                 found.push(
                     fault
-                        .label(format!("{} here, {} in \"{}\", which goes on", second.ack.word(), first.ack.word(), first.name))
+                        .label(format!(
+                            "{} here, {} in \"{}\", which goes on",
+                            second.ack.word(),
+                            first.ack.word(),
+                            first.name
+                        ))
                         .note("delivered goes straight to the backends, received and durable through the journal")
                         .help("give both the same kind of ack, or remove continue: true"),
                 );
@@ -78,14 +95,19 @@ fn missing(route: &Route, at: &Node, found: &mut Found<'_>) {
         }
         told.push(name);
         let span = found.tree.within(at, mention.at..mention.at + name.chars().count());
-        let fault = found.warning(span, MAY_BE_MISSING, format!("{name} may be missing, and the route then never matches"));
-        found.push(fault.label("an attribute that is missing is an error in an expression").help(format!("write EXISTS {name} AND …")));
+        let fault =
+            found.warning(span, MAY_BE_MISSING, format!("{name} may be missing, and the route then never matches"));
+        found.push(
+            fault
+                .label("an attribute that is missing is an error in an expression")
+                .help(format!("write EXISTS {name} AND …")),
+        );
     }
 }
 
 fn none(draft: &Draft<'_>, found: &mut Found<'_>) {
     let entry = draft.tree.root.entry("routes");
-    if draft.routes.is_empty() && entry.is_none_or(|entry| !entry.node.faulty) {
+    if draft.routes.is_empty() && !draft.tree.root.faulty && entry.is_none_or(|entry| !entry.node.faulty) {
         let first = draft.tree.root.entries().first().map(|entry| entry.key_span).unwrap_or_default();
         let span = entry.map_or(first, |entry| entry.key_span);
         let fault = found.warning(span, NO_ROUTES, "there are no routes");

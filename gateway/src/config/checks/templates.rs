@@ -15,9 +15,14 @@ const FIXED: [&str; 3] = ["specversion", "data", "database64"];
 pub(super) fn check(draft: &Draft<'_>, found: &mut Found<'_>) {
     for piece in &draft.listeners {
         let Some((listener, inner)) = piece.value.as_ref().zip(piece.inner()) else { continue };
-        // A faulty rule would shift the places of those behind it.
-        let Some(rules) = inner.get("envelope").filter(|node| !node.has_fault()) else { continue };
-        for (rule, node) in listener.common().envelope.iter().zip(rules.items()) {
+        // Faulty rules were left out while reading.
+        let nodes = inner
+            .get("envelope")
+            .map(Node::items)
+            .unwrap_or_default()
+            .iter()
+            .filter(|node| !node.faulty && !node.is_absent());
+        for (rule, node) in listener.common().envelope.iter().zip(nodes) {
             pattern(listener, rule, node, found);
             envelope_set(rule, node, found);
         }
@@ -33,7 +38,11 @@ pub(super) fn check(draft: &Draft<'_>, found: &mut Found<'_>) {
                 }
             }
             Middleware::Extract(_) => settable(node, found),
-            Middleware::Limit(_) | Middleware::RateLimit(_) | Middleware::Dedupe(_) | Middleware::Validate(_) | Middleware::Filter(_) => {}
+            Middleware::Limit(_)
+            | Middleware::RateLimit(_)
+            | Middleware::Dedupe(_)
+            | Middleware::Validate(_)
+            | Middleware::Filter(_) => {}
         }
     }
 }
@@ -55,7 +64,11 @@ fn settable(set: &Node, found: &mut Found<'_>) {
         let fixed = FIXED.contains(&entry.key.as_str());
         if entry.key.starts_with("anygate") {
             let fault = found.error(entry.key_span, codes::NAME, format!("{} cannot be set", entry.key));
-            found.push(fault.label("attributes that start with anygate are the gateway's own: routes may trust them").help("choose another name"));
+            found.push(
+                fault
+                    .label("attributes that start with anygate are the gateway's own: routes may trust them")
+                    .help("choose another name"),
+            );
         } else if fixed {
             let fault = found.error(entry.key_span, codes::NAME, format!("{} cannot be set", entry.key));
             found.push(fault.label("it says what the event is made of"));
@@ -67,7 +80,8 @@ fn envelope_set(rule: &EnvelopeRule, node: &Node, found: &mut Found<'_>) {
     let Some(set) = node.get("set") else { return };
     settable(set, found);
     let patterns = [&rule.topic, &rule.path, &rule.routing_key];
-    let known: Vec<&str> = patterns.into_iter().flatten().flat_map(|pattern| pattern.names().map(|(name, _)| name)).collect();
+    let known: Vec<&str> =
+        patterns.into_iter().flatten().flat_map(|pattern| pattern.names().map(|(name, _)| name)).collect();
     for (attribute, template) in &rule.set {
         let Some(at) = set.get(attribute) else { continue };
         for (name, characters) in template.names() {
@@ -88,23 +102,27 @@ fn envelope_set(rule: &EnvelopeRule, node: &Node, found: &mut Found<'_>) {
 
 /// The pattern of a rule: the one that its protocol has, each placeholder a whole level.
 fn pattern(listener: &Listener, rule: &EnvelopeRule, node: &Node, found: &mut Found<'_>) {
-    let right = match listener {
-        Listener::Http(_) => "path",
-        Listener::Mqtt(_) => "topic",
-    };
+    let right = listener.plugin().pattern_key();
     let given = [("topic", &rule.topic), ("path", &rule.path), ("routing_key", &rule.routing_key)];
     for (key, pattern) in given {
         let (Some(pattern), Some(entry)) = (pattern, node.entry(key)) else { continue };
         if key != right {
-            let fault = found.error(entry.key_span, codes::VALUE, format!("{} messages have no {key}", listener.kind()));
+            let fault =
+                found.error(entry.key_span, codes::VALUE, format!("{} messages have no {key}", listener.kind()));
             found.push(fault.label(format!("rules of this listener match {right}:")).help(format!("write {right}: …")));
-        } else if let Some(bad) = pattern.text().split('/').find(|level| level.contains(['{', '}']) && !is_placeholder(level)) {
-            let fault = found.error(entry.node.span, codes::TEMPLATE, format!("\"{bad}\" mixes text and a placeholder"));
+        } else if let Some(bad) =
+            pattern.text().split('/').find(|level| level.contains(['{', '}']) && !is_placeholder(level))
+        {
+            let fault =
+                found.error(entry.node.span, codes::TEMPLATE, format!("\"{bad}\" mixes text and a placeholder"));
             found.push(fault.label("a placeholder stands for one whole level between two /"));
         }
     }
 }
 
 fn is_placeholder(level: &str) -> bool {
-    level.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).is_some_and(|name| !name.is_empty() && !name.contains(['{', '}']))
+    level
+        .strip_prefix('{')
+        .and_then(|rest| rest.strip_suffix('}'))
+        .is_some_and(|name| !name.is_empty() && !name.contains(['{', '}']))
 }

@@ -48,7 +48,11 @@ impl Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') { write!(f, "[{}]:{}", self.host, self.port) } else { write!(f, "{}:{}", self.host, self.port) }
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
     }
 }
 
@@ -58,7 +62,10 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, Bad> {
         let help = "write host:port, such as 127.0.0.1:8080 or [::1]:8080";
         let Some((host, port)) = text.rsplit_once(':') else {
-            return Err(Bad::new("the port is missing").help(format!("write {text}:PORT")));
+            let only_port = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+            let (what, help) =
+                if only_port { ("host", format!("127.0.0.1:{text}")) } else { ("port", format!("{text}:PORT")) };
+            return Err(Bad::new(format!("the {what} is missing")).help(format!("write {help}")));
         };
         let start = text.chars().count() - port.chars().count();
         let port_range = start..text.chars().count();
@@ -70,11 +77,14 @@ impl FromStr for Address {
         let host = match inner {
             Some(inner) if inner.parse::<std::net::Ipv6Addr>().is_ok() => inner,
             Some(inner) => return Err(Bad::new(format!("\"{inner}\" is no IPv6 address")).help(help)),
-            None if host.contains(':') => return Err(Bad::new("an IPv6 address needs brackets").help(format!("write [{host}]:{port}"))),
+            None if host.contains(':') => {
+                return Err(Bad::new("an IPv6 address needs brackets").help(format!("write [{host}]:{port}")));
+            }
             None => host,
         };
         if host.is_empty() {
-            return Err(Bad::new("the host is missing").help(format!("write 127.0.0.1:{port}, or 0.0.0.0:{port} for all networks")));
+            return Err(Bad::new("the host is missing")
+                .help(format!("write 127.0.0.1:{port}, or 0.0.0.0:{port} for all networks")));
         }
         if inner.is_none() {
             name(host, help)?;
@@ -88,7 +98,9 @@ fn name(host: &str, help: &str) -> Result<(), Bad> {
     let numeric = host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     let legal = host.len() <= 253
         && host.split('.').all(|label| {
-            !label.is_empty() && label.len() <= 63 && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            !label.is_empty()
+                && label.len() <= 63
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
         });
     if (numeric && host.parse::<std::net::Ipv4Addr>().is_err()) || !legal {
         return Err(Bad::new(format!("\"{host}\" is no host")).at(0..host.chars().count()).help(help));
@@ -121,7 +133,19 @@ mod tests {
         assert!(read("0.0.0.0:80").clashes(&read("127.0.0.1:80")));
         assert!(!read("127.0.0.2:80").clashes(&read("127.0.0.1:80")));
         assert!(!read("127.0.0.1:0").clashes(&read("127.0.0.1:0")));
-        for bad in ["8080", ":80", "127.0.0.1", "1.2.3:80", "256.1.1.1:80", "a b:1", "::1:80", "[x]:80", "h:70000", "h:", "http://h:80"] {
+        for bad in [
+            "8080",
+            ":80",
+            "127.0.0.1",
+            "1.2.3:80",
+            "256.1.1.1:80",
+            "a b:1",
+            "::1:80",
+            "[x]:80",
+            "h:70000",
+            "h:",
+            "http://h:80",
+        ] {
             assert!(bad.parse::<Address>().is_err(), "{bad}");
         }
     }

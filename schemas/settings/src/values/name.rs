@@ -84,7 +84,8 @@ impl FromStr for Pointer {
 
     fn from_str(text: &str) -> Result<Self, Bad> {
         if !text.is_empty() && !text.starts_with('/') {
-            return Err(Bad::new(format!("\"{text}\" does not start with /")).help(format!("write /{}", text.replace('.', "/"))));
+            return Err(Bad::new(format!("\"{text}\" does not start with /"))
+                .help(format!("write /{}", text.replace('.', "/"))));
         }
         let escaped = text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
         if !escaped {

@@ -150,7 +150,8 @@ pub fn mentions(text: &str) -> Vec<Mention> {
         if character == '\'' || character == '"' {
             at = string_end(&characters, at);
         } else if character.is_ascii_alphabetic() || character == '_' {
-            let word: String = characters[at..].iter().take_while(|c| c.is_ascii_alphanumeric() || **c == '_').collect();
+            let word: String =
+                characters[at..].iter().take_while(|c| c.is_ascii_alphanumeric() || **c == '_').collect();
             let next = characters[at + word.len()..].iter().find(|c| !c.is_whitespace());
             let name = word.to_lowercase();
             let keyword = WORDS.contains(&name.as_str());

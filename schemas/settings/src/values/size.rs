@@ -81,8 +81,10 @@ impl FromStr for ByteSize {
             return Err(Bad::new("the unit is missing").help(format!("write {}, or another unit", Self(number))));
         }
         let Some((_, factor)) = UNITS.iter().find(|(name, _)| *name == unit) else {
-            let nearest = UNITS.iter().find(|(name, _)| unit.starts_with(|c: char| name.starts_with(c.to_ascii_uppercase())));
-            let help = nearest.map_or_else(|| help.to_owned(), |(name, _)| format!("write {number}{name}; units count in 1024s"));
+            let nearest =
+                UNITS.iter().find(|(name, _)| unit.starts_with(|c: char| name.starts_with(c.to_ascii_uppercase())));
+            let help = nearest
+                .map_or_else(|| help.to_owned(), |(name, _)| format!("write {number}{name}; units count in 1024s"));
             return Err(Bad::new(format!("\"{unit}\" is no unit of size")).help(help));
         };
         number.checked_mul(*factor).map(Self).ok_or_else(|| Bad::new(format!("\"{text}\" is too large")))

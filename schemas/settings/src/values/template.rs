@@ -114,7 +114,8 @@ impl FromStr for Template {
                 }
                 '{' => {
                     let name: String =
-                        std::iter::from_fn(|| characters.next_if(|(_, c)| !matches!(c, '{' | '}')).map(|(_, c)| c)).collect();
+                        std::iter::from_fn(|| characters.next_if(|(_, c)| !matches!(c, '{' | '}')).map(|(_, c)| c))
+                            .collect();
                     let closed = characters.next_if(|(_, c)| *c == '}').is_some();
                     placeholder(&name, closed, at)?;
                     if !plain.is_empty() {
@@ -160,7 +161,10 @@ mod tests {
     fn parts_prefix_and_rendering() {
         let template: Template = "a{{b}}.{x}-{y}".parse().unwrap();
         assert_eq!(template.fixed_prefix(), "a{b}.");
-        assert_eq!(template.names().map(|(name, at)| (name.to_owned(), at)).collect::<Vec<_>>(), [("x".into(), 7..10), ("y".into(), 11..14)]);
+        assert_eq!(
+            template.names().map(|(name, at)| (name.to_owned(), at)).collect::<Vec<_>>(),
+            [("x".into(), 7..10), ("y".into(), 11..14)]
+        );
         assert_eq!(template.render(|name| Some(name.to_uppercase().into())).unwrap(), "a{b}.X-Y");
         assert_eq!(template.render(|name| (name == "x").then_some("1".into())), Err("y"));
         assert_eq!("bus".parse::<Template>().unwrap().as_constant(), Some("bus"));

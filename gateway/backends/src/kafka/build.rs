@@ -1,0 +1,36 @@
+//! A Kafka backend from its configuration.
+use super::{
+    Kafka, KafkaSettings, Mode, Sasl, Tls,
+    config::{KafkaConfig, KafkaMode},
+};
+use crate::{Backend, BuildContext, Plugin, config::BackendConfig};
+use std::sync::Arc;
+
+impl Plugin for KafkaConfig {
+    fn common(&self) -> &BackendConfig {
+        &self.common
+    }
+
+    fn build(&self, cx: &BuildContext<'_>) -> Result<Arc<dyn Backend>, String> {
+        let brokers = self.brokers.iter().map(ToString::to_string).collect();
+        let mut settings = KafkaSettings::new(brokers, self.topic.clone());
+        settings.topics_allowed.clone_from(&self.topics_allowed);
+        settings.key.clone_from(&self.key);
+        settings.mode = match self.mode {
+            KafkaMode::Binary => Mode::Binary,
+            KafkaMode::Structured => Mode::Structured,
+        };
+        settings.compression = self.compression.word();
+        settings.client_id = format!("anygate-{}", cx.name);
+        if let Some(sasl) = &self.sasl {
+            let password = sasl.password.read(cx.folder, cx.env)?;
+            settings.sasl = Some(Sasl { mechanism: sasl.mechanism.word(), username: sasl.username.clone(), password });
+        }
+        if let Some(tls) = &self.tls {
+            let path = |path: &Option<String>| path.as_ref().map(|path| cx.path(path).display().to_string());
+            settings.tls = Some(Tls { ca: path(&tls.ca), cert: path(&tls.cert), key: path(&tls.key), check_hostname: true });
+        }
+        settings.properties = self.properties.iter().map(|(name, value)| (name.clone(), value.0.clone())).collect();
+        Ok(Arc::new(Kafka::start(settings)?))
+    }
+}

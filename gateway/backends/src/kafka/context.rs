@@ -1,0 +1,170 @@
+//! What librdkafka tells us, on the producer's own thread: delivery reports, errors of the client, statistics, log lines.
+use super::{fault, reports::Reports, topic};
+use crate::{Outcome, Position};
+use rdkafka::{
+    ClientContext, Message as _, Statistics,
+    config::RDKafkaLogLevel,
+    error::KafkaError,
+    producer::{DeliveryResult, ProducerContext},
+    types::RDKafkaErrorCode as Code,
+};
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+/// Why a producer must be replaced by a new one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Alarm {
+    /// The idempotent producer cannot go on.
+    Fatal,
+    /// A broker refused the user or the password. librdkafka would try for ever.
+    Authentication(String),
+    /// The topic takes less than one of our record batches.
+    SmallerBatches,
+}
+
+/// What is known of one backend's far end; outlives its producers.
+pub(crate) struct Known {
+    /// The largest record batch that the topic takes.
+    pub(crate) limit: AtomicUsize,
+    alarm: Mutex<Option<Alarm>>,
+    last_error: Mutex<String>,
+    statistics: Mutex<Option<Figures>>,
+}
+
+/// The part of the statistics that is exported.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Figures {
+    pub(crate) queue_records: u64,
+    pub(crate) queue_bytes: u64,
+    pub(crate) requests: i64,
+    pub(crate) sent_bytes: i64,
+    pub(crate) sent_records: i64,
+    pub(crate) retries: u64,
+    pub(crate) brokers_up: u32,
+    /// The slowest broker's mean round trip, in microseconds.
+    pub(crate) round_trip_us: i64,
+}
+
+impl Known {
+    pub(crate) fn new(limit: usize) -> Known {
+        Known {
+            limit: AtomicUsize::new(limit),
+            alarm: Mutex::default(),
+            last_error: Mutex::default(),
+            statistics: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn raise(&self, alarm: Alarm) {
+        self.alarm.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(alarm);
+    }
+
+    pub(crate) fn take_alarm(&self) -> Option<Alarm> {
+        self.alarm.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The client's last error, in librdkafka's words; empty for none.
+    pub(crate) fn last_error(&self) -> String {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn note_error(&self, text: &str) {
+        text.clone_into(&mut self.last_error.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(crate) fn figures(&self) -> Option<Figures> {
+        *self.statistics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The context of one producer.
+pub(crate) struct Context {
+    pub(crate) reports: Arc<Reports>,
+    pub(crate) known: Arc<Known>,
+    /// The one topic, if there is one.
+    pub(crate) place: Option<&'static str>,
+    /// The `batch.size` of this producer.
+    pub(crate) batch_bytes: usize,
+    /// What records that are thrown out when this producer ends get as their outcome.
+    pub(crate) ending: Mutex<Option<Outcome>>,
+}
+
+impl Context {
+    fn failed(&self, code: Code, bytes: usize) -> Outcome {
+        match code {
+            Code::PurgeQueue | Code::PurgeInflight | Code::Fatal => {
+                let ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                ending.unwrap_or_else(|| fault::outcome(code, &self.known.last_error()))
+            }
+            Code::MessageSizeTooLarge | Code::MessageBatchTooLarge => {
+                let limit = self.known.limit.load(Ordering::Relaxed);
+                if bytes < limit && limit < self.batch_bytes {
+                    // The record is small enough: it was the batch that was not.
+                    self.known.raise(Alarm::SmallerBatches);
+                    return fault::outcome(Code::Retry, "the topic takes smaller batches than were sent");
+                }
+                fault::outcome(code, &format!("{bytes} bytes; the topic takes {limit}"))
+            }
+            other => fault::outcome(other, ""),
+        }
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, _level: RDKafkaLogLevel, fac: &str, text: &str) {
+        // The lane logs changes of state once; librdkafka's repeats are for those who look for them.
+        tracing::debug!(target: "librdkafka", fac, "{text}");
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let brokers = || statistics.brokers.values();
+        let figures = Figures {
+            queue_records: statistics.msg_cnt,
+            queue_bytes: statistics.msg_size,
+            requests: statistics.tx,
+            sent_bytes: statistics.txmsg_bytes,
+            sent_records: statistics.txmsgs,
+            retries: brokers().map(|broker| broker.txretries).sum(),
+            brokers_up: u32::try_from(brokers().filter(|broker| broker.nodeid >= 0 && broker.state == "UP").count()).unwrap_or(u32::MAX),
+            round_trip_us: brokers().filter_map(|broker| broker.rtt.as_ref()).map(|rtt| rtt.avg).max().unwrap_or(0),
+        };
+        *self.known.statistics.lock().unwrap_or_else(PoisonError::into_inner) = Some(figures);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(target: "librdkafka", %error, "{reason}");
+        let code = fault::code(&error);
+        // That all brokers are down comes after what happened to each of them and says less.
+        if code != Code::AllBrokersDown {
+            self.known.note_error(reason);
+        }
+        if code == Code::Fatal {
+            self.known.raise(Alarm::Fatal);
+        } else if code == Code::Authentication {
+            self.known.raise(Alarm::Authentication(reason.to_owned()));
+        }
+    }
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, ticket: usize) {
+        let outcome = match result {
+            Ok(record) => {
+                let place = match self.place {
+                    Some(place) => Cow::Borrowed(place),
+                    None => topic::place(record.topic()),
+                };
+                Outcome::Done(Position { place, partition: record.partition(), offset: record.offset() })
+            }
+            Err((error, record)) => self.failed(fault::code(error), record.payload_len() + record.key_len()),
+        };
+        self.reports.settle(ticket, outcome);
+    }
+}

@@ -1,0 +1,176 @@
+//! The parts of a start, one function each.
+use super::{Bound, Compiled};
+use crate::{
+    config::model::{Backend as Configured, Config, Listener as ConfiguredListener},
+    lanes::{Lane, Lanes, Treatment, run::Runner},
+    state::Shared,
+    telemetry::{Metrics, Ring, spans::Spans},
+};
+use backends::{BuildContext, Plugin};
+use journal::{Journal, OsDisk};
+use settings::{Address, Lookup};
+use std::{
+    fmt,
+    net::{SocketAddr, ToSocketAddrs},
+    path::Path,
+    sync::Arc,
+};
+use tokio::{runtime::Runtime, task::JoinHandle};
+use transports::{
+    Budget, Gate,
+    http::HttpListener,
+    mqtt::MqttListener,
+    net::{Listening, Shutdown},
+};
+
+/// Why the gateway cannot start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The journal cannot be opened.
+    Journal(journal::OpenError),
+    /// Something that the config names cannot be read or built.
+    Config(String),
+    /// An address cannot be bound.
+    Address {
+        /// `listeners.web.http.listen`.
+        key: String,
+        /// The address.
+        address: String,
+        /// The system's word.
+        error: std::io::Error,
+    },
+    /// The system says no: threads, folders.
+    System(String),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Journal(error) => write!(f, "the journal cannot be opened: {error}"),
+            StartError::Config(what) | StartError::System(what) => f.write_str(what),
+            StartError::Address { key, address, error } if error.kind() == std::io::ErrorKind::AddrInUse => {
+                write!(f, "{address} is taken by another program\n  = help: stop it, or change {key}")
+            }
+            StartError::Address { key, address, error } => write!(f, "{address} cannot be listened on: {error}\n  = help: change {key}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// What outlives a generation.
+pub(super) fn shared(config: &Config, journal: Journal<OsDisk>, lanes: &Runtime) -> Result<Arc<Shared>, StartError> {
+    let metrics = Arc::new(Metrics::new());
+    let spans = Spans::start(config, lanes.handle()).map_err(StartError::Config)?;
+    let budget = Budget::new(config.node.room.as_usize());
+    Ok(Arc::new(Shared::new(journal, budget, metrics, Arc::new(Ring::default()), spans)))
+}
+
+/// Builds every backend and its lane.
+pub(super) fn lanes(config: &Config, shared: &Arc<Shared>, data_dir: &Path, env: &Lookup<'_>, runtime: &Runtime) -> Result<(), StartError> {
+    let _context = runtime.enter();
+    for (name, configured) in config.backends.iter() {
+        let plugin = plugin(configured);
+        let context = BuildContext { name, data_dir, folder: &config.folder, env };
+        let backend = plugin.build(&context).map_err(|what| StartError::Config(format!("backend {name}: {what}")))?;
+        let common = plugin.common();
+        let treatment = Treatment {
+            attempts: common.retry.attempts,
+            backoff: (common.retry.backoff.low.get(), common.retry.backoff.high.get()),
+            dead_letter: common.on_failure == backends::config::OnFailure::DeadLetter,
+        };
+        let Some(id) = shared.journal.lane_id(name) else {
+            return Err(StartError::Config(format!("backend {name} has no lane in the journal")));
+        };
+        let meter = shared.metrics.lane(name);
+        meter.recovered.inc_by(shared.journal.recovered().per_lane[usize::from(id.get())]);
+        shared.lanes.add(Arc::new(Lane::new(id.get(), name.as_str(), backend, treatment, meter)));
+    }
+    let dead = shared.metrics.lane(Lanes::DEAD_LETTERS);
+    dead.recovered.inc_by(shared.journal.recovered().per_lane[0]);
+    dead.up.set(1);
+    shared.lanes.set_dead_meter(dead);
+    Ok(())
+}
+
+/// The registry of backends is [`Configured`] itself: its variants, and their lines here.
+fn plugin(configured: &Configured) -> &dyn Plugin {
+    match configured {
+        Configured::Kafka(kafka) => kafka,
+        Configured::Store(store) => store,
+        Configured::Null(null) => null,
+    }
+}
+
+/// Starts the lanes' loops.
+pub(super) fn run_lanes(shared: &Arc<Shared>, runtime: &Runtime, stop: &Shutdown) -> Vec<JoinHandle<()>> {
+    shared
+        .lanes
+        .iter()
+        .filter_map(|lane| Runner::new(Arc::clone(lane), Arc::clone(shared)))
+        .map(|runner| runtime.spawn(runner.run(stop.clone())))
+        .collect()
+}
+
+/// A listener whose address is bound but which does not accept yet.
+pub(super) enum BoundListener {
+    Http(String, HttpListener),
+    Mqtt(String, MqttListener),
+}
+
+impl BoundListener {
+    pub(super) fn describe(&self) -> Bound {
+        match self {
+            BoundListener::Http(name, http) => Bound { name: name.clone(), kind: "http", address: http.address() },
+            BoundListener::Mqtt(name, mqtt) => Bound { name: name.clone(), kind: "mqtt", address: mqtt.address() },
+        }
+    }
+}
+
+fn resolve(key: &str, address: &Address) -> Result<SocketAddr, StartError> {
+    let fault = |error| StartError::Address { key: key.to_owned(), address: address.to_string(), error };
+    let none = || std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
+    address.to_string().to_socket_addrs().map_err(fault)?.next().ok_or_else(|| fault(none()))
+}
+
+/// Binds every listener: all of them, or the first error.
+pub(super) async fn bind(config: &Config) -> Result<Vec<BoundListener>, StartError> {
+    let mut bound = Vec::new();
+    for (name, listener) in config.listeners.iter() {
+        let key = format!("listeners.{name}.{}.listen", listener.kind());
+        let address = resolve(&key, &listener.common().listen)?;
+        let fault = |error| StartError::Address { key: key.clone(), address: address.to_string(), error };
+        bound.push(match listener {
+            ConfiguredListener::Http(http) => {
+                let settings = http.settings(address);
+                BoundListener::Http(name.clone(), HttpListener::bind(name.as_str(), settings).await.map_err(fault)?)
+            }
+            ConfiguredListener::Mqtt(mqtt) => {
+                let settings = mqtt.settings(name);
+                BoundListener::Mqtt(name.clone(), MqttListener::bind(address, settings).await.map_err(fault)?)
+            }
+        });
+    }
+    Ok(bound)
+}
+
+/// Binds the admin address.
+pub(super) async fn bind_admin(config: &Config) -> Result<Listening, StartError> {
+    let key = "admin.listen";
+    let address = resolve(key, &config.admin.listen)?;
+    Listening::bind(address)
+        .await
+        .map_err(|error| StartError::Address { key: key.to_owned(), address: address.to_string(), error })
+}
+
+/// Starts the listeners.
+pub(super) fn serve(bound: Vec<BoundListener>, compiled: &Compiled, runtime: &Runtime, stop: &Shutdown) -> Vec<JoinHandle<()>> {
+    let gate = |name: &str| compiled.gates.get(name).cloned().map(|gate| gate as Arc<dyn Gate>);
+    bound
+        .into_iter()
+        .filter_map(|listener| match listener {
+            BoundListener::Http(name, http) => Some(runtime.spawn(http.serve(gate(&name)?, stop.clone()))),
+            BoundListener::Mqtt(name, mqtt) => Some(runtime.spawn(mqtt.serve(gate(&name)?, stop.clone()))),
+        })
+        .collect()
+}

@@ -1,0 +1,51 @@
+//! What has to be done from time to time: gauges, room that was freed, facts of backends, notices of the journal.
+use crate::state::Shared;
+use journal::{LaneId, Notice};
+use std::{sync::Arc, time::Duration};
+use transports::net::Shutdown;
+
+/// How often gauges are brought up to date.
+const EVERY: Duration = Duration::from_millis(200);
+
+/// Runs until it is stopped.
+pub async fn tend(shared: Arc<Shared>, mut stop: Shutdown) {
+    loop {
+        gauges(&shared);
+        // Somebody may be held for want of room in the ring; looking again is cheap.
+        shared.room_freed();
+        tokio::select! {
+            () = stop.fired() => return,
+            () = tokio::time::sleep(EVERY) => {}
+        }
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "gauges are floating point")]
+fn gauges(shared: &Shared) {
+    let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    let stats = shared.journal.stats();
+    shared.metrics.journal_size.set(number(stats.used_bytes));
+    shared.metrics.journal_capacity.set(number(stats.capacity_bytes));
+    if stats.groups > 0 {
+        shared.metrics.journal_group_size.set(stats.events as f64 / stats.groups as f64);
+    }
+    if let Some(dead) = shared.lanes.dead_meter() {
+        dead.pending.set(number(shared.journal.pending(LaneId::DEAD_LETTERS)));
+    }
+    for lane in shared.lanes.iter() {
+        for (name, value) in lane.backend.figures() {
+            lane.meter.figure(name, value);
+        }
+    }
+}
+
+/// A notice of the journal, as one log line.
+pub fn log_notice(notice: &Notice) {
+    match notice {
+        Notice::Failed { .. } => tracing::error!("{notice}"),
+        Notice::RingRoom { .. } | Notice::Recovered { .. } => tracing::info!("{notice}"),
+        Notice::CorruptGroup { .. } | Notice::CorruptEvent { .. } | Notice::RingFull { .. } | Notice::NoSpace { .. } | Notice::TornTail { .. } => {
+            tracing::warn!("{notice}");
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The MQTT listener, byte for byte, against a scripted gateway.
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+mod client;
+mod flow;
+mod life;
+mod publishing;
+mod strict;
+#[path = "../support/mod.rs"]
+mod support;
+mod verdicts;
