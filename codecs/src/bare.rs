@@ -10,6 +10,9 @@ use schemas::{AttributeFault, Attributes, Envelope, Kind, Message};
 /// The type of a bare event that nobody named.
 pub const TYPE_DEFAULT: &str = "anygate.message";
 
+/// Room for an `id`: a UUID's text.
+const ID_ROOM: usize = 40;
+
 /// The attributes that all bare events of one message share: all but `id`.
 pub(crate) struct Bare<'a> {
     shared: Attributes,
@@ -40,7 +43,7 @@ impl<'a> Bare<'a> {
 
     /// One event with its data. A rule may have said its `id`.
     pub(crate) fn event(&self, data: bytes::Bytes) -> Result<Envelope, AttributeFault> {
-        let mut attributes = self.shared.clone();
+        let mut attributes = self.shared.clone_with_room(ID_ROOM);
         if attributes.get("id").is_none_or(str::is_empty) {
             attributes.set("id", &(self.cx.new_id)(), Kind::String)?;
         }

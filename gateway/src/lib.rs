@@ -3,6 +3,7 @@
 //! Where to read first: [`stack`], the life of a message. [`runtime`] starts everything, [`lanes`] delivers.
 pub mod admin;
 pub mod auth;
+pub mod cli;
 pub mod config;
 pub mod gate;
 pub mod lanes;

@@ -79,6 +79,14 @@ impl Attributes {
         Attributes { text, specversion, core, extensions }
     }
 
+    /// A copy that has room for `bytes` more, so that what is added to it moves nothing.
+    #[must_use]
+    pub fn clone_with_room(&self, bytes: usize) -> Self {
+        let mut text = String::with_capacity(self.text.len() + bytes);
+        text.push_str(&self.text);
+        Attributes { text, specversion: self.specversion, core: self.core, extensions: self.extensions.clone() }
+    }
+
     pub(crate) fn thaw(text: String, core: [Span; CORE_NAMES.len()], extensions: Extensions) -> Self {
         Attributes { text, specversion: true, core, extensions }
     }
@@ -201,10 +209,10 @@ impl Attributes {
     }
 }
 
-/// U+0000–U+001F and U+007F–U+009F (CloudEvents 1.0.2, "Type System", String).
+/// U+0000–U+001F and U+007F–U+009F (CloudEvents 1.0.2, "Type System", String). Looks at all bytes: that runs many at a time.
 fn has_control(value: &str) -> bool {
     let bytes = value.as_bytes();
-    bytes.iter().any(|b| *b < 0x20 || *b == 0x7f)
+    bytes.iter().fold(false, |found, b| found | (*b < 0x20) | (*b == 0x7f))
         || (!value.is_ascii() && bytes.windows(2).any(|pair| pair[0] == 0xc2 && pair[1] < 0xa0))
 }
 

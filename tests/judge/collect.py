@@ -103,7 +103,7 @@ def read_table(database, table, columns, data):
 
 
 def events_by_command(gateway):
-    """The same through `anygate events --json`. Data that is JSON comes back parsed; ours is compact, so it can be made again."""
+    """The same through `anygate events --json`. JSON data comes back parsed; ours is compact, so it can be made again."""
     for number, event in enumerate(gateway.command("events", "--json", "--since", "24h", "--limit", "100000000")):
         value = event.get("data")
         if "data_base64" in event:

@@ -301,8 +301,19 @@ def check_store():
                  and payload.identity(rows[0].data) == (RUN, "http-0", 1))
 
 
+def check_config():
+    """The copy of the pinned config is the pinned config, where that can be seen."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    pinned = os.path.join(here, "../../../shared/acceptance/http-mqtt-to-kafka.yaml")
+    if not os.path.exists(pinned):
+        print("SKIPPED config: ../shared/acceptance is not here")
+        return True
+    with open(pinned, "rb") as one, open(os.path.join(here, "http-mqtt-to-kafka.yaml"), "rb") as other:
+        return check("config: the copy is the pinned one", one.read() == other.read())
+
+
 def main():
-    results = [check_murmur2(), check_payload(), check_ledger(), check_store()]
+    results = [check_murmur2(), check_payload(), check_ledger(), check_store(), check_config()]
     results += [check_case(*case) for case in CASES]
     print(f"{sum(results)} of {len(results)} right")
     sys.exit(not all(results))

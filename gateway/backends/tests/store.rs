@@ -50,7 +50,10 @@ async fn an_event_comes_back_as_it_was() {
     let got = &found[0];
     assert_eq!(got.envelope, sent.envelope);
     assert_eq!((got.lsn, &got.door, &got.headers), (77, &sent.door, &sent.headers));
-    assert_eq!((got.received_ns(), got.trace, &got.route, got.level), (sent.received_ns(), sent.trace, &sent.route, sent.level));
+    assert_eq!(
+        (got.received_ns(), got.trace, &got.route, got.level),
+        (sent.received_ns(), sent.trace, &sent.route, sent.level)
+    );
     assert_eq!(got.key, sent.key);
     store.close().await;
     assert_eq!(store.deliver(events([sent])).await.len(), 1, "a closed store still answers every event");
@@ -62,7 +65,11 @@ async fn same_is_one_row_and_other_data_is_another() {
     let path = folder.path().join("s.db");
     let store = Store::start(StoreSettings::new(&path)).unwrap();
     let first = store.deliver(events([event(1, "a", "x"), event(2, "b", "x"), event(3, "a", "x")])).await;
-    assert_eq!(first.iter().map(offset).collect::<Vec<_>>(), [1, 2, 1], "same source, id and data: one row, also within a call");
+    assert_eq!(
+        first.iter().map(offset).collect::<Vec<_>>(),
+        [1, 2, 1],
+        "same source, id and data: one row, also within a call"
+    );
     let again = store.deliver(events([event(1, "a", "x"), event(2, "b", "x")])).await;
     assert_eq!(again.iter().map(offset).collect::<Vec<_>>(), [1, 2], "offered again: the same rows");
     let other = store.deliver(events([event(4, "a", "y"), event(0, "never-journaled", "")])).await;
@@ -109,7 +116,10 @@ async fn filters_and_limits() {
     assert!(read(&path, &Filter { since_ns: Some(u64::MAX), ..Filter::default() }).is_empty());
     let traced = read(&path, &Filter { trace_id: Some(all[6].trace.trace_id_hex()), ..Filter::default() });
     assert_eq!((traced.len(), traced[0].envelope.id()), (15, "e7"));
-    assert_eq!(ids(&read(&path, &Filter { event_id: Some("e9".into()), source: Some("/test".into()), ..Filter::default() })), ["e9"]);
+    assert_eq!(
+        ids(&read(&path, &Filter { event_id: Some("e9".into()), source: Some("/test".into()), ..Filter::default() })),
+        ["e9"]
+    );
     let mut found = Vec::new();
     let filter = Filter { limit: Some(2), ..Filter::default() };
     let mut fits = |event: &Event| event.envelope.id().ends_with("00");
@@ -173,7 +183,11 @@ async fn old_rows_go_by_age() {
     store.deliver(events(old.chain([event(2000, "new", "x")]))).await;
     until("the old rows are deleted", || figure(&store, "store_rows_deleted_by_age_total") == 1200.0).await;
     assert_eq!(ids(&read(&path, &Filter::default())), ["new"]);
-    assert_eq!(offset(&store.deliver(events([event(2001, "next", "x")])).await[0]), 1202, "places are never used twice");
+    assert_eq!(
+        offset(&store.deliver(events([event(2001, "next", "x")])).await[0]),
+        1202,
+        "places are never used twice"
+    );
     store.close().await;
 }
 

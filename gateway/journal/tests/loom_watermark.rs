@@ -13,6 +13,13 @@ use journal::{
 };
 use loom::{future::block_on, sync::Arc, thread};
 
+/// Every interleaving with at most two preemptions, where all of them are too many (three threads).
+fn bounded(test: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(2);
+    builder.check(test);
+}
+
 fn wait(mark: &Watermark, lsn: u64) -> Result<(), Failed> {
     let mut waiter = Waiter::new();
     block_on(poll_fn(|cx| mark.poll(cx, lsn, &mut waiter)))
@@ -39,7 +46,7 @@ fn nobody_is_forgotten_by_the_committer() {
 /// A dispatcher wakes, on a thread of its own, as on a runtime.
 #[test]
 fn nobody_is_forgotten_by_the_dispatcher() {
-    loom::model(|| {
+    bounded(|| {
         let mark = Arc::new(Watermark::new(0, 1));
         let dispatcher = {
             let mark = mark.clone();
@@ -79,7 +86,7 @@ fn failure_reaches_everybody() {
 /// Two streams, and one that polls again with the waker it has registered.
 #[test]
 fn polling_again_keeps_the_place() {
-    loom::model(|| {
+    bounded(|| {
         let mark = Arc::new(Watermark::new(0, 1));
         let other = {
             let mark = mark.clone();

@@ -22,10 +22,9 @@ use serde_json::Value as Json;
 use settings::{Lookup, Source, Tree, codes, environment, export, parse};
 
 pub use checked::Checked;
-pub use checks::files::compile as compile_schema;
 pub use init::init;
 pub use middleware::Middleware;
-pub use payload::payload_schema;
+pub use payload::compile_schema;
 pub use model::{
     Ack, Admin, Backend, Config, DeadLetters, Journal, Listener, LogFormat, Node, OtlpProtocol, PayloadSchema, Route,
     Telemetry, Unrouted,

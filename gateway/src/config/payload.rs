@@ -12,7 +12,7 @@ const MAX_BYTES: u64 = 1024 * 1024;
 ///
 /// # Errors
 /// One line: the file cannot be read, is larger than 1 MiB, is not JSON, or is no schema.
-pub fn payload_schema(path: &Path) -> Result<Validator, String> {
+pub fn compile_schema(path: &Path) -> Result<Validator, String> {
     let place = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let size = std::fs::metadata(path).map_err(|error| place(&error))?.len();
     if size > MAX_BYTES {

@@ -15,8 +15,8 @@ use transports::net::config::{ListenerConfig, ListenerPlugin};
 /// An enum that is a one-key map in the file, its kinds' words, and what all its kinds have.
 macro_rules! registry {
     ($(#[$meta:meta])* $name:ident: $plugin:ident { $common:ty }, $($(#[$doc:meta])* $word:literal => $variant:ident($config:ty),)+) => {
-        $(#[$meta])*
         #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+        $(#[$meta])*
         pub enum $name {
             $($(#[$doc])* #[serde(rename = $word)] $variant($config),)+
         }

@@ -135,10 +135,16 @@ impl Lane {
 }
 
 /// All lanes of the process, by their place in the journal.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Lanes {
     by_id: [OnceLock<Arc<Lane>>; LANES_MAX],
     dead_entered: OnceLock<LaneMeter>,
+}
+
+impl Default for Lanes {
+    fn default() -> Self {
+        Lanes { by_id: [const { OnceLock::new() }; LANES_MAX], dead_entered: OnceLock::new() }
+    }
 }
 
 impl Lanes {

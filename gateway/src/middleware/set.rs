@@ -5,7 +5,7 @@
 use super::Step;
 use crate::stack::{Batch, Item};
 use schemas::{Attributes, Door, Kind, Word};
-use settings::values::template::Template;
+use settings::Template;
 use std::borrow::Cow;
 
 /// Sets attributes.

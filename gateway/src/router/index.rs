@@ -3,7 +3,7 @@
 //! A route whose predicate cannot be true unless an attribute has one of a few values, or a prefix, is looked up by that
 //! value; all other routes are candidates for every event. The index never decides: candidates are evaluated, in order. It is
 //! used only where the event's value is a string, because CESQL casts other types before it compares.
-use cesql::{Expression, Necessary, necessary::Test};
+use cesql::{Expression, Necessary, Test};
 use schemas::{EventView, Kind};
 use smallvec::SmallVec;
 use std::collections::HashMap;

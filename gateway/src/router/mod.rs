@@ -67,6 +67,12 @@ pub struct RoutePlan {
     lanes: Arc<Lanes>,
 }
 
+impl std::fmt::Debug for RoutePlan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RoutePlan").field("routes", &self.routes.len()).finish_non_exhaustive()
+    }
+}
+
 /// The routes that took one event.
 pub type Matched = SmallVec<[u32; 2]>;
 

@@ -1,12 +1,12 @@
 //! The parts of a start, one function each.
 use super::{Bound, Compiled};
 use crate::{
-    config::model::{Backend as Configured, Config, Listener as ConfiguredListener},
+    config::{Listener as ConfiguredListener, model::Config},
     lanes::{Lane, Lanes, Treatment, run::Runner},
     state::Shared,
     telemetry::{Metrics, Ring, spans::Spans},
 };
-use backends::{BuildContext, Plugin};
+use backends::BuildContext;
 use journal::{Journal, OsDisk};
 use settings::{Address, Lookup};
 use std::{
@@ -70,7 +70,7 @@ pub(super) fn shared(config: &Config, journal: Journal<OsDisk>, lanes: &Runtime)
 pub(super) fn lanes(config: &Config, shared: &Arc<Shared>, data_dir: &Path, env: &Lookup<'_>, runtime: &Runtime) -> Result<(), StartError> {
     let _context = runtime.enter();
     for (name, configured) in config.backends.iter() {
-        let plugin = plugin(configured);
+        let plugin = configured.plugin();
         let context = BuildContext { name, data_dir, folder: &config.folder, env };
         let backend = plugin.build(&context).map_err(|what| StartError::Config(format!("backend {name}: {what}")))?;
         let common = plugin.common();
@@ -91,15 +91,6 @@ pub(super) fn lanes(config: &Config, shared: &Arc<Shared>, data_dir: &Path, env:
     dead.up.set(1);
     shared.lanes.set_dead_meter(dead);
     Ok(())
-}
-
-/// The registry of backends is [`Configured`] itself: its variants, and their lines here.
-fn plugin(configured: &Configured) -> &dyn Plugin {
-    match configured {
-        Configured::Kafka(kafka) => kafka,
-        Configured::Store(store) => store,
-        Configured::Null(null) => null,
-    }
 }
 
 /// Starts the lanes' loops.

@@ -43,9 +43,14 @@ fn gauges(shared: &Shared) {
 pub fn log_notice(notice: &Notice) {
     match notice {
         Notice::Failed { .. } => tracing::error!("{notice}"),
-        Notice::RingRoom { .. } | Notice::Recovered { .. } => tracing::info!("{notice}"),
-        Notice::CorruptGroup { .. } | Notice::CorruptEvent { .. } | Notice::RingFull { .. } | Notice::NoSpace { .. } | Notice::TornTail { .. } => {
-            tracing::warn!("{notice}");
-        }
+        Notice::RingRoom => tracing::info!("{notice}"),
+        Notice::CorruptGroup { .. }
+        | Notice::CorruptEvent { .. }
+        | Notice::CorruptSegment { .. }
+        | Notice::CursorLost { .. }
+        | Notice::TornTail { .. }
+        | Notice::RingFull
+        | Notice::NoSpace { .. }
+        | _ => tracing::warn!("{notice}"),
     }
 }

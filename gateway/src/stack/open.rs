@@ -93,7 +93,7 @@ impl Open {
                 rules: Some(&bare as &dyn BareRules),
                 new_id: &new_id,
             };
-            codecs::choose(&message).and_then(|codec| codec.decode(&message, &context))
+            codecs::choose(&message).decode(&message, &context)
         };
         let decoded = match decoded {
             Ok(decoded) => decoded,

@@ -3,7 +3,7 @@
 //! The first rule whose pattern matches sets attributes; `{name}` in a pattern matches one level (no `/`), `+` one level and a
 //! last `#` the rest, as in an MQTT filter. Rules never touch a message that is a CloudEvent already.
 use schemas::{AttributeFault, Attributes, Kind, Message, Word};
-use settings::values::template::{Part, Template};
+use settings::{Part, Template};
 use std::{borrow::Cow, net::IpAddr};
 use transports::Origin;
 

@@ -9,21 +9,37 @@ use crate::tree::{Node, Style, Value};
 /// is not what stands in the file; the node itself for lists and maps.
 pub(crate) fn within(source: &Source, node: &Node, characters: Range<usize>) -> Span {
     let Value::Scalar(scalar) = &node.value else { return node.span };
-    if scalar.resolved {
+    let raw = source.slice(node.span);
+    // An alias stands for a value that is written somewhere else.
+    let alias = raw.starts_with('*') && !scalar.text.starts_with('*');
+    if scalar.resolved || alias || (quoted(scalar.style) && !raw.starts_with(['"', '\''])) {
         return node.span;
     }
-    let places = places(&scalar.text, source.slice(node.span), scalar.style);
-    let place = |at: usize| node.span.start + places.get(at).or(places.last()).copied().unwrap_or(0);
+    let places = places(&scalar.text, raw, scalar.style);
+    let place = |at: usize| source.floor(node.span.start + places.get(at).or(places.last()).copied().unwrap_or(0));
     let start = place(characters.start);
-    let end = if characters.end > characters.start { place(characters.end) } else { start };
-    let end = if end <= start { start + source.text[start..].chars().next().map_or(0, char::len_utf8) } else { end };
-    Span::new(start, if characters.is_empty() { start } else { end })
+    if characters.is_empty() {
+        return Span::new(start, start);
+    }
+    let end = place(characters.end);
+    let one = source.text[start..].chars().next().map_or(0, char::len_utf8);
+    Span::new(start, end.max(start + one))
+}
+
+/// The bytes between the quotes; all of them when there are none.
+pub(crate) fn unquoted(source: &Source, node: &Node) -> Span {
+    let raw = source.slice(node.span);
+    let quoted = raw.len() >= 2 && raw.starts_with(['"', '\'']);
+    if quoted { Span::new(node.span.start + 1, node.span.end - 1) } else { node.span }
+}
+
+fn quoted(style: Style) -> bool {
+    matches!(style, Style::Single | Style::Double)
 }
 
 /// For each character of `value`, and for its end, the byte in `raw` where it stands.
 fn places(value: &str, raw: &str, style: Style) -> Vec<usize> {
-    let quoted = matches!(style, Style::Single | Style::Double);
-    let mut at = usize::from(quoted);
+    let mut at = usize::from(quoted(style));
     let mut places = Vec::with_capacity(value.len() + 1);
     for character in value.chars() {
         if !character.is_whitespace() {

@@ -7,7 +7,6 @@ use crate::guess::nearest;
 use crate::inside;
 use crate::parse::plain_kind;
 use crate::shape::{Bounds, Shape};
-use crate::source::Span;
 use crate::tree::{Kind, Node, Scalar, Style, Value};
 use crate::values::{self, Bad, Format};
 
@@ -130,18 +129,10 @@ impl Walk<'_> {
         }
         match nearest(text, shape.words.iter().copied()) {
             Some(meant) if !scalar.resolved => {
-                fault.help(format!("did you mean \"{meant}\"?")).patch(word_span(node, scalar), meant)
+                fault.help(format!("did you mean \"{meant}\"?")).patch(inside::unquoted(self.source, node), meant)
             }
             Some(meant) => fault.help(format!("did you mean \"{meant}\"?")),
             None => fault,
         }
-    }
-}
-
-/// The word inside its quotes, so that a patch keeps them.
-fn word_span(node: &Node, scalar: &Scalar) -> Span {
-    match scalar.style {
-        Style::Single | Style::Double => Span::new(node.span.start + 1, node.span.end - 1),
-        Style::Plain | Style::Block => node.span,
     }
 }

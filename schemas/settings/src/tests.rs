@@ -179,3 +179,33 @@ fn the_schema_for_editors_lets_references_stand() {
         "{schema}"
     );
 }
+
+#[test]
+fn an_alias_is_marked_where_it_is_used() {
+    let found = faults("plain: { a: &x \"type é LIKE\" }\nwhen: *x\nrate: *x\n");
+    assert_eq!(found, ["2:7: error[C401]: the expression does not parse", "3:7: error[C107]: rate wants a rate"]);
+}
+
+/// Pieces that make configurations which are nearly right.
+const PIECES: [&str; 40] = [
+    "things:", "when:", "rate:", "set:", "plain:", "brokers:", " a:", " web:", " listen:", " é:", "\n", "\n  ", "\n    ", "{", "}", "[", "]",
+    ", ", "- ", "\"", "'", "${PORT}", "${", "}", "*x", "&x ", "type = 'é'", "=> 1", "1KiB", "5/m", "{x}", "{{", "|\n", ">-\n", "\t", "#", "\u{feff}",
+    "true", "~", "\\u00e9",
+];
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(3_000))]
+
+    #[test]
+    fn nothing_panics_and_every_place_is_in_the_text(picks in proptest::collection::vec(0..PIECES.len(), 0..40)) {
+        let text: String = picks.iter().map(|pick| PIECES[*pick]).collect();
+        let source = Source::new("c.yaml", text.clone());
+        let env = |name: &str| (name == "PORT").then(|| "é80".to_owned());
+        let (_, faults) = load(source.clone(), &export::schema_of::<Root>(), &env);
+        for fault in &faults {
+            assert!(fault.span.end <= text.len() && text.is_char_boundary(fault.span.start), "{fault:?}");
+            assert!(fault.line >= 1 && fault.column >= 1);
+        }
+        let _ = render(&faults, &[source], false);
+    }
+}

@@ -162,6 +162,12 @@ impl Tree {
         self.get(path).map_or_else(|| self.span(path), |node| self.within(node, characters))
     }
 
+    /// The bytes of a scalar without its quotes: what a patch replaces, so that it keeps them.
+    #[must_use]
+    pub fn unquoted(&self, node: &Node) -> Span {
+        crate::inside::unquoted(&self.source, node)
+    }
+
     /// As [`Tree::span_within`], for a node in hand.
     #[must_use]
     pub fn within(&self, node: &Node, characters: std::ops::Range<usize>) -> Span {

@@ -5,6 +5,5 @@ mod flow;
 mod life;
 mod publishing;
 mod strict;
-#[path = "../support/mod.rs"]
 mod support;
 mod verdicts;

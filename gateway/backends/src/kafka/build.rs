@@ -28,7 +28,8 @@ impl Plugin for KafkaConfig {
         }
         if let Some(tls) = &self.tls {
             let path = |path: &Option<String>| path.as_ref().map(|path| cx.path(path).display().to_string());
-            settings.tls = Some(Tls { ca: path(&tls.ca), cert: path(&tls.cert), key: path(&tls.key), check_hostname: true });
+            settings.tls =
+                Some(Tls { ca: path(&tls.ca), cert: path(&tls.cert), key: path(&tls.key), check_hostname: true });
         }
         settings.properties = self.properties.iter().map(|(name, value)| (name.clone(), value.0.clone())).collect();
         Ok(Arc::new(Kafka::start(settings)?))

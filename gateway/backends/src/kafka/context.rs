@@ -95,23 +95,28 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    fn failed(&self, code: Code, bytes: usize) -> Outcome {
-        match code {
+    /// The outcome of a record that failed; `None` when it is the producer that failed, whose replacement tells it.
+    fn failed(&self, code: Code, bytes: usize) -> Option<Outcome> {
+        Some(match code {
             Code::PurgeQueue | Code::PurgeInflight | Code::Fatal => {
                 let ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                ending.unwrap_or_else(|| fault::outcome(code, &self.known.last_error()))
+                if ending.is_none() {
+                    self.known.raise(Alarm::Fatal);
+                }
+                return ending;
             }
             Code::MessageSizeTooLarge | Code::MessageBatchTooLarge => {
                 let limit = self.known.limit.load(Ordering::Relaxed);
                 if bytes < limit && limit < self.batch_bytes {
                     // The record is small enough: it was the batch that was not.
                     self.known.raise(Alarm::SmallerBatches);
-                    return fault::outcome(Code::Retry, "the topic takes smaller batches than were sent");
+                    fault::outcome(Code::Retry, "the topic takes smaller batches than were sent")
+                } else {
+                    fault::outcome(code, &format!("{bytes} bytes; the topic takes {limit}"))
                 }
-                fault::outcome(code, &format!("{bytes} bytes; the topic takes {limit}"))
             }
             other => fault::outcome(other, ""),
-        }
+        })
     }
 }
 
@@ -130,7 +135,8 @@ impl ClientContext for Context {
             sent_bytes: statistics.txmsg_bytes,
             sent_records: statistics.txmsgs,
             retries: brokers().map(|broker| broker.txretries).sum(),
-            brokers_up: u32::try_from(brokers().filter(|broker| broker.nodeid >= 0 && broker.state == "UP").count()).unwrap_or(u32::MAX),
+            brokers_up: u32::try_from(brokers().filter(|broker| broker.nodeid >= 0 && broker.state == "UP").count())
+                .unwrap_or(u32::MAX),
             round_trip_us: brokers().filter_map(|broker| broker.rtt.as_ref()).map(|rtt| rtt.avg).max().unwrap_or(0),
         };
         *self.known.statistics.lock().unwrap_or_else(PoisonError::into_inner) = Some(figures);
@@ -161,10 +167,12 @@ impl ProducerContext for Context {
                     Some(place) => Cow::Borrowed(place),
                     None => topic::place(record.topic()),
                 };
-                Outcome::Done(Position { place, partition: record.partition(), offset: record.offset() })
+                Some(Outcome::Done(Position { place, partition: record.partition(), offset: record.offset() }))
             }
             Err((error, record)) => self.failed(fault::code(error), record.payload_len() + record.key_len()),
         };
-        self.reports.settle(ticket, outcome);
+        if let Some(outcome) = outcome {
+            self.reports.settle(ticket, outcome);
+        }
     }
 }

@@ -13,18 +13,21 @@ pub(crate) fn outcome(code: Code, context: &str) -> Outcome {
     };
     match code {
         Code::MessageSizeTooLarge | Code::MessageBatchTooLarge => Outcome::Record(why(Word::TooLarge)),
-        Code::InvalidRecord | Code::InvalidMessage | Code::InvalidMessageSize | Code::InvalidTimestamp | Code::BadMessage => {
-            Outcome::Record(why(Word::Malformed))
-        }
+        Code::InvalidRecord
+        | Code::InvalidMessage
+        | Code::InvalidMessageSize
+        | Code::InvalidTimestamp
+        | Code::BadMessage => Outcome::Record(why(Word::Malformed)),
         Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition | Code::InvalidTopic => {
             Outcome::Destination(why(Word::BackendUnavailable))
         }
-        Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed | Code::TransactionalIdAuthorizationFailed => {
-            Outcome::Destination(why(Word::Forbidden))
-        }
-        Code::SaslAuthenticationFailed | Code::Authentication | Code::UnsupportedSASLMechanism | Code::IllegalSASLState => {
-            Outcome::Destination(why(Word::Unauthenticated))
-        }
+        Code::TopicAuthorizationFailed
+        | Code::ClusterAuthorizationFailed
+        | Code::TransactionalIdAuthorizationFailed => Outcome::Destination(why(Word::Forbidden)),
+        Code::SaslAuthenticationFailed
+        | Code::Authentication
+        | Code::UnsupportedSASLMechanism
+        | Code::IllegalSASLState => Outcome::Destination(why(Word::Unauthenticated)),
         Code::InvalidRequiredAcks
         | Code::SecurityDisabled
         | Code::UnsupportedForMessageFormat

@@ -60,8 +60,14 @@ impl Line {
         let instead = Outcome::Retry(Why::new(Word::BackendUnavailable, "the producer is being made"));
         let state =
             State { producer: None, instead, closing: false, abandon: false, ended: false, closers: Vec::new() };
-        let line =
-            Line { settings, recipe, known, reports: Arc::default(), replaced: AtomicU64::new(0), state: Mutex::new(state) };
+        let line = Line {
+            settings,
+            recipe,
+            known,
+            reports: Arc::default(),
+            replaced: AtomicU64::new(0),
+            state: Mutex::new(state),
+        };
         line.lock().producer = Some(Arc::new(line.make()?));
         Ok(line)
     }
@@ -122,8 +128,15 @@ impl Line {
         }
     }
 
-    fn send_one(&self, producer: &Producer, event: &schemas::Event, ticket: usize, scratch: &mut Scratch) -> Result<(), Outcome> {
-        let topic = self.recipe.topic.of(&event.view()).map_err(|fault| Outcome::Record(Why::new(fault.word, fault.detail)))?;
+    fn send_one(
+        &self,
+        producer: &Producer,
+        event: &schemas::Event,
+        ticket: usize,
+        scratch: &mut Scratch,
+    ) -> Result<(), Outcome> {
+        let topic =
+            self.recipe.topic.of(&event.view()).map_err(|fault| Outcome::Record(Why::new(fault.word, fault.detail)))?;
         let key = self.recipe.key(event);
         let record = self.recipe.record(event, &topic, &key, ticket, scratch);
         producer.send(record).map_err(|(error, _)| match fault::code(&error) {
@@ -145,6 +158,10 @@ impl Line {
             if self.is_over(producer.as_deref()) {
                 self.end(producer);
                 return;
+            }
+            // The error event of a fatal error does not always come before records fail of it.
+            if producer.as_ref().is_some_and(|producer| producer.client().fatal_error().is_some()) {
+                self.known.raise(Alarm::Fatal);
             }
             if let Some(alarm) = self.known.take_alarm() {
                 let calm = again.elapsed() > PAUSE_MAX;
@@ -172,9 +189,10 @@ impl Line {
                 None => fault::outcome(Code::Fatal, ""),
             },
             Alarm::Authentication(text) => Outcome::Destination(Why::new(Word::Unauthenticated, text.clone())),
-            Alarm::SmallerBatches => {
-                Outcome::Retry(Why::new(Word::BackendUnavailable, "the producer is replaced: the topic takes smaller batches"))
-            }
+            Alarm::SmallerBatches => Outcome::Retry(Why::new(
+                Word::BackendUnavailable,
+                "the producer is replaced: the topic takes smaller batches",
+            )),
         };
         tracing::warn!(?alarm, ?outcome, "the Kafka producer is replaced");
         self.replaced.fetch_add(1, Ordering::Relaxed);
@@ -203,7 +221,8 @@ impl Line {
     }
 
     fn end(&self, producer: Option<Arc<Producer>>) {
-        let outcome = Outcome::Retry(Why::new(Word::ShuttingDown, "the producer was closed before the record was confirmed"));
+        let outcome =
+            Outcome::Retry(Why::new(Word::ShuttingDown, "the producer was closed before the record was confirmed"));
         self.lock().producer = None;
         if let Some(producer) = producer {
             self.throw_out(&producer, &outcome);

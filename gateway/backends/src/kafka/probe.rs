@@ -41,13 +41,18 @@ impl Facts {
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.replicas < 3 {
-            warnings.push(format!("the topic has {} replica(s): fewer than 3 survive no second failure", self.replicas));
+            warnings
+                .push(format!("the topic has {} replica(s): fewer than 3 survive no second failure", self.replicas));
         }
         if self.min_insync.is_some_and(|least| least < 2) {
-            warnings.push("min.insync.replicas is 1: a record may be confirmed by one broker alone and lost with it".to_owned());
+            warnings.push(
+                "min.insync.replicas is 1: a record may be confirmed by one broker alone and lost with it".to_owned(),
+            );
         }
         if self.unclean_election == Some(true) {
-            warnings.push("unclean.leader.election.enable is true: confirmed records may be lost at an election".to_owned());
+            warnings.push(
+                "unclean.leader.election.enable is true: confirmed records may be lost at an election".to_owned(),
+            );
         }
         warnings
     }

@@ -52,7 +52,11 @@ impl Recipe {
         let data = match self.mode {
             Mode::Binary => data,
             // JSON stands as it is, other text grows by its escapes, bytes as base64.
-            Mode::Structured if text.is_some_and(|kind| kind.starts_with("text/") || schemas::envelope::is_json(kind)) => data,
+            Mode::Structured
+                if text.is_some_and(|kind| kind.starts_with("text/") || schemas::envelope::is_json(kind)) =>
+            {
+                data
+            }
             Mode::Structured => data.div_ceil(3) * 4,
         };
         BATCH_OVERHEAD + data + attributes + HEADER_OVERHEAD * event.envelope.attributes().count()
@@ -61,7 +65,10 @@ impl Recipe {
     /// The key: the template's, or the order key.
     pub(crate) fn key<'e>(&self, event: &'e Event) -> Cow<'e, str> {
         let view = event.view();
-        let own = self.key.as_ref().and_then(|key| key.render(|name| view.get(name).map(|value| Cow::Borrowed(value.text))).ok());
+        let own = self
+            .key
+            .as_ref()
+            .and_then(|key| key.render(|name| view.get(name).map(|value| Cow::Borrowed(value.text))).ok());
         match own {
             Some(key) if !key.is_empty() => Cow::Owned(key),
             _ if !event.key.is_empty() => Cow::Borrowed(event.key.as_str()),
@@ -96,7 +103,15 @@ impl Recipe {
                 Some(scratch.value.as_slice())
             }
         };
-        BaseRecord { topic, partition: None, payload: value, key: Some(key), timestamp: None, headers, delivery_opaque: ticket }
+        BaseRecord {
+            topic,
+            partition: None,
+            payload: value,
+            key: Some(key),
+            timestamp: None,
+            headers,
+            delivery_opaque: ticket,
+        }
     }
 }
 
@@ -104,6 +119,7 @@ impl Recipe {
 fn tracestate(event: &Event) -> &str {
     let text = |name| event.envelope.get(name).map(|value| value.text);
     let Some(state) = text("tracestate") else { return "" };
-    let same = text("traceparent").and_then(TraceContext::parse).is_some_and(|own| own.trace_id == event.trace.trace_id);
+    let same =
+        text("traceparent").and_then(TraceContext::parse).is_some_and(|own| own.trace_id == event.trace.trace_id);
     if same { state } else { "" }
 }

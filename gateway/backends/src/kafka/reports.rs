@@ -21,10 +21,19 @@ pub(crate) const PLACES_MAX: usize = 1 << PLACE_BITS.saturating_sub(1);
 pub(crate) type Answer = (Vec<Outcome>, Option<Hold>);
 
 struct Call {
-    outcomes: Vec<Outcome>,
+    outcomes: Vec<Option<Outcome>>,
     left: usize,
     answer: oneshot::Sender<Answer>,
     hold: Option<Hold>,
+}
+
+impl Call {
+    /// Gives the answer; `rest` is the outcome of what had no report.
+    fn end(self, rest: &Outcome) {
+        let outcomes = self.outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| rest.clone())).collect();
+        // A caller that left lets go of the gate with the answer.
+        let _ = self.answer.send((outcomes, self.hold));
+    }
 }
 
 #[derive(Default)]
@@ -49,8 +58,7 @@ impl Reports {
     /// A new call of `count` records, at least one.
     pub(crate) fn open(&self, count: usize) -> (usize, oneshot::Receiver<Answer>) {
         let (answer, answered) = oneshot::channel();
-        let lost = Outcome::Retry(Why::new(Word::BackendUnavailable, "no delivery report came"));
-        let call = Call { outcomes: vec![lost; count], left: count, answer, hold: None };
+        let call = Call { outcomes: vec![None; count], left: count, answer, hold: None };
         let mut calls = self.lock();
         let number = calls.next;
         calls.next = (calls.next + 1) & (usize::MAX >> PLACE_BITS);
@@ -71,16 +79,16 @@ impl Reports {
         if matches!(outcome, Outcome::Retry(_) | Outcome::Destination(_)) && call.hold.is_none() {
             call.hold = Some(self.gate.hold());
         }
-        if let Some(slot) = call.outcomes.get_mut(place) {
-            *slot = outcome;
+        if let Some(slot) = call.outcomes.get_mut(place)
+            && slot.replace(outcome).is_none()
+        {
+            call.left -= 1;
         }
-        call.left -= 1;
         if call.left == 0
             && let Some(call) = calls.open.remove(&number)
         {
             drop(calls);
-            // A caller that left lets go of the gate with the answer.
-            let _ = call.answer.send((call.outcomes, call.hold));
+            call.end(&Outcome::Retry(Why::new(Word::BackendUnavailable, "no delivery report came")));
         }
     }
 
@@ -88,13 +96,8 @@ impl Reports {
     pub(crate) fn fail_all(&self, outcome: &Outcome) {
         let open = std::mem::take(&mut self.lock().open);
         for (_, mut call) in open {
-            for slot in &mut call.outcomes {
-                if matches!(slot, Outcome::Retry(why) if why.detail == "no delivery report came") {
-                    *slot = outcome.clone();
-                }
-            }
-            let hold = call.hold.take().or_else(|| Some(self.gate.hold()));
-            let _ = call.answer.send((call.outcomes, hold));
+            call.hold.get_or_insert_with(|| self.gate.hold());
+            call.end(outcome);
         }
     }
 

@@ -165,7 +165,8 @@ impl KafkaSettings {
                 .set("sasl.password", sasl.password.expose());
         }
         if let Some(tls) = &self.tls {
-            let files = [("ssl.ca.location", &tls.ca), ("ssl.certificate.location", &tls.cert), ("ssl.key.location", &tls.key)];
+            let files =
+                [("ssl.ca.location", &tls.ca), ("ssl.certificate.location", &tls.cert), ("ssl.key.location", &tls.key)];
             for (name, file) in files {
                 if let Some(file) = file {
                     config.set(name, file);
@@ -202,7 +203,9 @@ mod tests {
     fn properties_are_checked() {
         assert_eq!(check_property("socket.timeout.ms", "1000"), Ok(()));
         assert_eq!(check_property("linger.ms", "5"), Ok(()));
-        for (name, value) in [("acks", "1"), ("partitioner", "random"), ("plugin.library.paths", "x"), ("no.such.key", "1")] {
+        for (name, value) in
+            [("acks", "1"), ("partitioner", "random"), ("plugin.library.paths", "x"), ("no.such.key", "1")]
+        {
             assert!(check_property(name, value).unwrap_err().contains(name), "{name}");
         }
         assert!(check_property("socket.timeout.ms", "soon").is_err());

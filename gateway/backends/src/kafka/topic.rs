@@ -50,10 +50,12 @@ impl TopicRule {
             TopicRule::Fixed(name) => return Ok(Cow::Borrowed(name)),
             TopicRule::Template { template, allowed } => (template, allowed),
         };
-        let name = template.render(|name| event.get(name).map(|value| Cow::Borrowed(value.text))).map_err(|missing| {
-            let detail = format!("the topic {:?} needs the attribute {missing:?}, which this event lacks", template.text());
-            AttributeFault::new(Word::MissingAttribute, detail)
-        })?;
+        let name =
+            template.render(|name| event.get(name).map(|value| Cow::Borrowed(value.text))).map_err(|missing| {
+                let detail =
+                    format!("the topic {:?} needs the attribute {missing:?}, which this event lacks", template.text());
+                AttributeFault::new(Word::MissingAttribute, detail)
+            })?;
         if !is_legal(&name) {
             let shown: String = name.chars().take(80).collect();
             let detail = format!(

@@ -13,8 +13,10 @@ impl Plugin for StoreConfig {
             Some(path) => cx.path(path),
             None => cx.data_dir.join("store").join(format!("{}.db", cx.name)),
         };
-        let settings = StoreSettings { keep: self.keep.get(), max_size: self.max_size.bytes(), ..StoreSettings::new(&path) };
-        let store = Store::start(settings).map_err(|error| format!("the store {} cannot be opened: {error}", path.display()))?;
+        let settings =
+            StoreSettings { keep: self.keep.get(), max_size: self.max_size.bytes(), ..StoreSettings::new(&path) };
+        let store = Store::start(settings)
+            .map_err(|error| format!("the store {} cannot be opened: {error}", path.display()))?;
         Ok(Arc::new(store))
     }
 }

@@ -35,7 +35,9 @@ impl From<OpenFault> for Fault {
             OpenFault::Folder(error) if error.kind() == std::io::ErrorKind::StorageFull => {
                 Fault::Wait(Why::new(Word::StorageFull, error.to_string()))
             }
-            OpenFault::Folder(error) => Fault::Place(Why::new(Word::BackendUnavailable, format!("its folder cannot be made: {error}"))),
+            OpenFault::Folder(error) => {
+                Fault::Place(Why::new(Word::BackendUnavailable, format!("its folder cannot be made: {error}")))
+            }
             newer @ OpenFault::Newer(_) => Fault::Place(Why::new(Word::BackendUnavailable, newer.to_string())),
         }
     }

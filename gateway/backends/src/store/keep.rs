@@ -69,7 +69,8 @@ impl Keeper {
 fn delete_older(connection: &Connection, keep: Duration) -> rusqlite::Result<u64> {
     let since = SystemTime::now().checked_sub(keep).and_then(|then| then.duration_since(SystemTime::UNIX_EPOCH).ok());
     let Some(since) = since.and_then(|since| i64::try_from(since.as_nanos()).ok()) else { return Ok(0) };
-    let sql = "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE received_ns < ?1 ORDER BY received_ns LIMIT ?2)";
+    let sql =
+        "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE received_ns < ?1 ORDER BY received_ns LIMIT ?2)";
     connection.prepare_cached(sql)?.execute(params![since, i64::try_from(ROWS_PER_STEP).unwrap_or(i64::MAX)]).map(count)
 }
 
@@ -95,7 +96,10 @@ fn count(rows: usize) -> u64 {
 }
 
 fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<u64> {
-    connection.prepare_cached(&format!("PRAGMA {name}"))?.query_row([], |row| row.get::<_, i64>(0)).map(|n| u64::try_from(n).unwrap_or(0))
+    connection
+        .prepare_cached(&format!("PRAGMA {name}"))?
+        .query_row([], |row| row.get::<_, i64>(0))
+        .map(|n| u64::try_from(n).unwrap_or(0))
 }
 
 /// Bytes that rows and indexes take: the file without its free pages.

@@ -150,7 +150,8 @@ impl StoreReader {
     }
 
     fn piece(&self, filter: &Filter, forward: bool, from: i64) -> Result<Vec<(i64, Event)>, StoreFault> {
-        let mut statement = self.connection.prepare_cached(&sql(filter, forward)).map_err(|error| self.unreadable(&error))?;
+        let mut statement =
+            self.connection.prepare_cached(&sql(filter, forward)).map_err(|error| self.unreadable(&error))?;
         let since = filter.since_ns.map(|since| i64::try_from(since).unwrap_or(i64::MAX));
         let bound = named_params! {
             ":from": from,
@@ -167,7 +168,8 @@ impl StoreReader {
             && let Some(row) = rows.next().map_err(|error| self.unreadable(&error))?
         {
             let seq: i64 = row.get(0).map_err(|error| self.unreadable(&error))?;
-            let event = to_event(row).map_err(|fault: RowFault| StoreFault::Row(self.path.clone(), seq, fault.to_string()))?;
+            let event =
+                to_event(row).map_err(|fault: RowFault| StoreFault::Row(self.path.clone(), seq, fault.to_string()))?;
             bytes += event.envelope.size();
             piece.push((seq, event));
         }

@@ -22,7 +22,12 @@ const INSERT: &str = "INSERT INTO events (lsn, id, source, type, subject, time, 
     ON CONFLICT (lsn) DO NOTHING";
 
 /// Inserts a row; `None` when another row has this LSN.
-pub(crate) fn insert(connection: &rusqlite::Connection, event: &Event, lsn: Option<i64>, data_hash: i64) -> rusqlite::Result<Option<i64>> {
+pub(crate) fn insert(
+    connection: &rusqlite::Connection,
+    event: &Event,
+    lsn: Option<i64>,
+    data_hash: i64,
+) -> rusqlite::Result<Option<i64>> {
     let envelope = &event.envelope;
     let text = |name| envelope.get(name).map(|value| value.text);
     let changed = connection.prepare_cached(INSERT)?.execute(named_params! {
@@ -123,7 +128,12 @@ pub(crate) fn to_event(row: &Row<'_>) -> Result<Event, RowFault> {
         lanes: 0,
         key: schemas::order_key(&envelope),
         envelope,
-        door: Door { listener: text(13)?.into(), principal: text(14)?.into(), tenant: text(15)?.into(), subject: text(16)?.into() },
+        door: Door {
+            listener: text(13)?.into(),
+            principal: text(14)?.into(),
+            tenant: text(15)?.into(),
+            subject: text(16)?.into(),
+        },
         headers,
         received: SystemTime::UNIX_EPOCH + Duration::from_nanos(received),
         trace: TraceContext::parse(&traceparent).ok_or(RowFault::Text("trace_id, span_id"))?,
@@ -155,7 +165,9 @@ impl<'de> Visitor<'de> for Extensions {
                 serde_json::Value::Number(number) => (number.to_string(), Kind::Integer),
                 serde_json::Value::Bool(yes) => (yes.to_string(), Kind::Boolean),
                 serde_json::Value::Null | serde_json::Value::Array(_) | serde_json::Value::Object(_) => {
-                    return Err(serde::de::Error::custom(format!("the attribute {name:?} is no string, number or boolean")));
+                    return Err(serde::de::Error::custom(format!(
+                        "the attribute {name:?} is no string, number or boolean"
+                    )));
                 }
             };
             found.push((name, text, kind));

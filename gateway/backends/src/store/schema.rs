@@ -65,7 +65,9 @@ pub(crate) enum OpenFault {
     #[error("its folder cannot be made: {0}")]
     Folder(#[from] std::io::Error),
     /// The file was written by a later version.
-    #[error("its table has version {0}; this program knows versions up to {VERSION}: use a newer anygate or another file")]
+    #[error(
+        "its table has version {0}; this program knows versions up to {VERSION}: use a newer anygate or another file"
+    )]
     Newer(i64),
 }
 

@@ -135,8 +135,9 @@ impl Writer {
     /// All rows and the commit, or none.
     fn transaction(&mut self, calls: &[Call], count: usize) -> Result<Vec<Outcome>, Fault> {
         let Some(connection) = &mut self.connection else { return Ok(Vec::new()) };
-        let transaction =
-            connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(|error| classify(&error))?;
+        let transaction = connection
+            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+            .map_err(|error| classify(&error))?;
         let mut tally = Tally::default();
         let mut outcomes = Vec::with_capacity(count);
         for event in calls.iter().flat_map(|call| &call.events) {

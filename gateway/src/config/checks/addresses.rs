@@ -59,7 +59,7 @@ fn twice(draft: &Draft<'_>, found: &mut Found<'_>) {
                 found.push(fault.label(who.clone()).help("choose another port"));
             }
             None => {
-                seen.push((address.clone(), format!("listener {} has it on line {}", piece.name, found.line(at.span))))
+                seen.push((address.clone(), format!("listener {} has it on line {}", piece.name, found.line(at.span))));
             }
         }
     }

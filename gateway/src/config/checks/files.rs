@@ -10,7 +10,7 @@ use transports::net::config::{AuthMethod, ListenerAuth};
 use super::Found;
 use crate::config::draft::Draft;
 use crate::config::model::Backend;
-use crate::config::payload::payload_schema;
+use crate::config::payload::compile_schema;
 
 pub(super) fn check(draft: &Draft<'_>, folder: &Path, env: &Lookup<'_>, found: &mut Found<'_>) {
     schemas(draft, folder, found);
@@ -101,7 +101,7 @@ fn schemas(draft: &Draft<'_>, folder: &Path, found: &mut Found<'_>) {
         let extension = Path::new(file).extension().and_then(|extension| extension.to_str()).unwrap_or_default();
         match extension {
             "json" => {
-                if let Err(problem) = payload_schema(&folder.join(file)) {
+                if let Err(problem) = compile_schema(&folder.join(file)) {
                     let fault = found.error(
                         at.span,
                         codes::FILE,

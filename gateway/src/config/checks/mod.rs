@@ -2,7 +2,7 @@
 //! reports all that it finds and leaves out parts that are faulty already.
 
 mod addresses;
-pub(super) mod files;
+mod files;
 mod kafka;
 mod limits;
 mod references;
@@ -51,13 +51,6 @@ impl Found<'_> {
     /// The line of a span, for texts such as "see line 7".
     pub(super) fn line(&self, span: settings::Span) -> u32 {
         self.tree.source.position(span.start).line
-    }
-
-    /// The part of a span inside its quotes, so that a patch keeps them.
-    pub(super) fn unquoted(&self, node: &Node) -> settings::Span {
-        let text = self.tree.source.slice(node.span);
-        let quoted = text.len() >= 2 && (text.starts_with('"') || text.starts_with('\''));
-        if quoted { settings::Span::new(node.span.start + 1, node.span.end - 1) } else { node.span }
     }
 }
 

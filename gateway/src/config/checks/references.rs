@@ -60,7 +60,7 @@ fn refer(node: &Node, what: &str, known: &[&str], found: &mut Found<'_>) {
     if let Some(meant) = nearest(name, known.iter().copied()) {
         fault = fault.help(format!("did you mean \"{meant}\"?"));
         if !from_environment(node) {
-            fault = fault.patch(found.unquoted(node), meant);
+            fault = fault.patch(found.tree.unquoted(node), meant);
         }
     }
     found.push(fault);

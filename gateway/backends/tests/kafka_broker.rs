@@ -1,0 +1,165 @@
+//! The Kafka backend against a real broker: what the mock cluster does not check. Needs ANYGATE_TEST_KAFKA=host:port (see
+//! `tests/services/kafka`); without it the tests say SKIPPED, and fail where CI=true.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
+mod common;
+
+use backends::{
+    Backend as _, Outcome,
+    kafka::{Kafka, KafkaSettings},
+};
+use common::{event, event_with, events};
+use rdkafka::{
+    ClientConfig, Message as _,
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    client::DefaultClientContext,
+    consumer::{BaseConsumer, Consumer as _},
+    message::Headers as _,
+    topic_partition_list::{Offset, TopicPartitionList},
+};
+use schemas::{Kind, Word};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+fn broker() -> Option<String> {
+    let found = std::env::var("ANYGATE_TEST_KAFKA").ok().filter(|address| !address.is_empty());
+    if found.is_none() {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "ANYGATE_TEST_KAFKA is not set");
+        println!("SKIPPED: ANYGATE_TEST_KAFKA is not set (tests/services/kafka starts a broker)");
+    }
+    found
+}
+
+fn admin(broker: &str) -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", broker).create().unwrap()
+}
+
+async fn create(broker: &str, what: &str, partitions: i32, config: &[(&str, &str)]) -> String {
+    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+    let name = format!("backends-{what}-{nanos}");
+    let mut topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
+    for (key, value) in config {
+        topic = topic.set(key, value);
+    }
+    let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(20)));
+    admin(broker).create_topics(&[topic], &options).await.unwrap().pop().unwrap().unwrap();
+    name
+}
+
+async fn delete(broker: &str, name: &str) {
+    admin(broker).delete_topics(&[name], &AdminOptions::new()).await.unwrap().pop().unwrap().unwrap();
+}
+
+fn settings(broker: &str, topic: &str) -> KafkaSettings {
+    KafkaSettings::new(vec![broker.to_owned()], topic.parse().unwrap())
+}
+
+/// All records of a topic by partition: the `ce_id` of each, in order.
+fn ids(broker: &str, topic: &str, partitions: i32, count: usize) -> HashMap<i32, Vec<String>> {
+    let consumer: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", broker).set("group.id", "backends-test").create().unwrap();
+    let mut all = TopicPartitionList::new();
+    for partition in 0..partitions {
+        all.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
+    }
+    consumer.assign(&all).unwrap();
+    let mut found: HashMap<i32, Vec<String>> = HashMap::new();
+    let end = Instant::now() + Duration::from_secs(30);
+    while found.values().map(Vec::len).sum::<usize>() < count && Instant::now() < end {
+        if let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) {
+            let header = message.headers().unwrap().iter().find(|header| header.key == "ce_id").unwrap();
+            found.entry(message.partition()).or_default().push(String::from_utf8(header.value.unwrap().to_vec()).unwrap());
+        }
+    }
+    found
+}
+
+async fn deliver(kafka: &Kafka, call: backends::Events) -> Vec<Outcome> {
+    tokio::time::timeout(Duration::from_secs(60), kafka.deliver(call)).await.expect("no outcome within 60 s")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn order_partitions_and_positions() {
+    let Some(broker) = broker() else { return };
+    let topic = create(&broker, "order", 3, &[]).await;
+    let kafka = Kafka::start(settings(&broker, &topic)).unwrap();
+    assert_eq!(kafka.probe().await, Ok(()));
+    let facts = kafka.facts().unwrap();
+    assert_eq!((facts.partitions, facts.replicas, facts.max_message_bytes), (3, 1, Some(1_048_588)));
+    assert!(!facts.warnings().is_empty());
+    let mut expected: HashMap<i32, Vec<String>> = HashMap::new();
+    let calls: Vec<_> = (0..100u64)
+        .map(|call| {
+            let batch = (0..50u64).map(|n| {
+                let key = format!("key-{}", n % 7);
+                event_with(call * 50 + n + 1, &format!("e{call}-{n}"), &[("partitionkey", &key, Kind::String)], "x")
+            });
+            (call, kafka.deliver(events(batch)))
+        })
+        .collect();
+    for (call, answer) in calls {
+        for (n, outcome) in answer.await.into_iter().enumerate() {
+            let Outcome::Done(position) = outcome else { panic!("{outcome:?}") };
+            let ids = expected.entry(position.partition).or_default();
+            assert_eq!(position.offset, i64::try_from(ids.len()).unwrap(), "offsets follow the order of the calls");
+            ids.push(format!("e{call}-{n}"));
+        }
+    }
+    assert!(expected.len() > 1, "vacuous: all keys in one partition");
+    assert_eq!(ids(&broker, &topic, 3, 5000), expected);
+    kafka.close().await;
+    delete(&broker, &topic).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_takes_little_gets_smaller_batches_and_no_dead_letters() {
+    let Some(broker) = broker() else { return };
+    let topic = create(&broker, "small", 1, &[("max.message.bytes", "20000")]).await;
+    let kafka = Kafka::start(settings(&broker, &topic)).unwrap();
+    assert_eq!(kafka.probe().await, Ok(()));
+    let large = event_with(1, "large", &[], vec![b'x'; 30_000]);
+    assert_eq!(kafka.accepts(&large.view()).unwrap_err().word, Word::TooLarge);
+    let fits = event_with(1, "fits", &[], vec![b'x'; 19_000]);
+    assert_eq!(kafka.accepts(&fits.view()), Ok(()));
+    let outcomes = deliver(&kafka, events([large])).await;
+    assert!(matches!(&outcomes[0], Outcome::Record(why) if why.word == Word::TooLarge), "{outcomes:?}");
+    // Far more than one batch of the topic at once. What is thrown out when the producer is replaced comes back as a retry.
+    let mut left: Vec<_> = (0..500u64).map(|n| event_with(n + 2, &format!("e{n}"), &[], vec![b'x'; 1000])).collect();
+    let end = Instant::now() + Duration::from_secs(60);
+    while !left.is_empty() {
+        assert!(Instant::now() < end, "{} events are left", left.len());
+        let outcomes = deliver(&kafka, events(left.clone())).await;
+        let mut outcomes = outcomes.into_iter();
+        left.retain(|_| match outcomes.next().unwrap() {
+            Outcome::Done(_) => false,
+            Outcome::Retry(_) => true,
+            other => panic!("{other:?}"),
+        });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    kafka.close().await;
+    delete(&broker, &topic).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_goes_away_is_the_place() {
+    let Some(broker) = broker() else { return };
+    let topic = create(&broker, "gone", 1, &[]).await;
+    let kafka = Kafka::start(settings(&broker, &topic)).unwrap();
+    assert!(matches!(&deliver(&kafka, events([event(1, "a", "x")])).await[..], [Outcome::Done(_)]));
+    delete(&broker, &topic).await;
+    let start = Instant::now();
+    let outcome = loop {
+        match deliver(&kafka, events([event(2, "b", "x")])).await.pop().unwrap() {
+            Outcome::Done(_) if start.elapsed() < Duration::from_secs(20) => {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            other => break other,
+        }
+    };
+    assert!(matches!(&outcome, Outcome::Destination(_)), "{outcome:?}");
+    assert!(start.elapsed() < Duration::from_secs(25), "{:?}", start.elapsed());
+    assert!(kafka.probe().await.is_err());
+    kafka.close().await;
+}

@@ -1,0 +1,51 @@
+//! The commands. stdout is data, stderr the rest; exit 0 fine, 1 faults found, 2 wrong usage, 3 cannot reach the gateway,
+//! 74 the journal's disk failed.
+//!
+//! One module per command; each is a struct of clap arguments with `run(self) -> Exit`.
+pub mod run;
+
+use clap::{Parser, Subcommand};
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// All well.
+    Ok = 0,
+    /// Faults were found, or the thing asked for is not there.
+    Faults = 1,
+    /// Wrong usage.
+    Usage = 2,
+    /// The gateway cannot be reached.
+    Unreachable = 3,
+    /// The journal's disk failed (sysexits' `EX_IOERR`).
+    Disk = 74,
+}
+
+/// Anygate takes messages in over any protocol and routes them by their metadata.
+#[derive(Debug, Parser)]
+#[command(name = "anygate", version, about, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway
+    Run(run::Run),
+}
+
+impl Cli {
+    /// Runs the command.
+    pub fn run(self) -> Exit {
+        match self.command {
+            Command::Run(command) => command.run(),
+        }
+    }
+}
+
+/// The environment, as the config reads it.
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
