@@ -113,7 +113,9 @@ fn set_trace(attributes: &mut Attributes, message: &Message, cx: &Context<'_>) -
         Some(state) if !state.is_empty() => attributes.set("tracestate", state, schemas::Kind::String),
         _ => {
             // A `tracestate` without its `traceparent` belongs to no trace.
-            attributes.remove("tracestate");
+            if attributes.get("tracestate").is_some() {
+                attributes.remove("tracestate");
+            }
             Ok(())
         }
     }

@@ -48,6 +48,9 @@ impl fmt::Display for AttributeFault {
 
 impl std::error::Error for AttributeFault {}
 
+/// The first of [`CORE_NAMES`] must be there: `id`, `source`, `type`.
+const REQUIRED: usize = 3;
+
 /// Attributes of one event to be. Empty by default.
 #[derive(Clone, Debug)]
 pub struct Attributes {
@@ -59,7 +62,12 @@ pub struct Attributes {
 
 impl Default for Attributes {
     fn default() -> Self {
-        Attributes { text: String::new(), specversion: false, core: [Span::NONE; CORE_NAMES.len()], extensions: Extensions::new() }
+        Attributes {
+            text: String::new(),
+            specversion: false,
+            core: [Span::NONE; CORE_NAMES.len()],
+            extensions: Extensions::new(),
+        }
     }
 }
 
@@ -75,7 +83,12 @@ impl Attributes {
     }
 
     /// Attributes as they were when a record was written; `specversion` says whether it had been given.
-    pub(crate) fn restore(text: String, specversion: bool, core: [Span; CORE_NAMES.len()], extensions: Extensions) -> Self {
+    pub(crate) fn restore(
+        text: String,
+        specversion: bool,
+        core: [Span; CORE_NAMES.len()],
+        extensions: Extensions,
+    ) -> Self {
         Attributes { text, specversion, core, extensions }
     }
 
@@ -97,19 +110,18 @@ impl Attributes {
     /// `malformed` for a name that CloudEvents forbids or another `specversion`, `reserved_attribute`, `too_large`.
     pub fn set_from_sender(&mut self, name: &str, value: &str, kind: Kind) -> Result<(), AttributeFault> {
         if name.starts_with("anygate") {
-            let detail = format!("the attribute {name:?} is set by the gateway only");
+            let detail = format!("the attribute {:?} is set by the gateway only", shown(name));
             return Err(AttributeFault::new(Word::ReservedAttribute, detail));
         }
         if has_control(value) {
-            let shown: String = name.chars().take(40).collect();
-            let detail = format!("the attribute {shown:?} has a control character, which CloudEvents forbids");
+            let detail = format!("the attribute {:?} has a control character, which CloudEvents forbids", shown(name));
             return Err(AttributeFault::new(Word::Malformed, detail));
         }
         self.set(name, value, kind)
     }
 
-    /// Sets an attribute; an earlier value is replaced. An empty value of an optional attribute removes it
-    /// (CloudEvents attributes are never empty strings where a value is required).
+    /// Sets an attribute; an earlier value is replaced. An empty value of an optional core attribute removes it (CloudEvents
+    /// 1.0.2: "if present, MUST be a non-empty string"); an extension may be empty.
     ///
     /// # Errors
     /// `malformed` for a name that CloudEvents forbids or another `specversion`, `too_large` above the limits.
@@ -122,7 +134,8 @@ impl Attributes {
             return Err(AttributeFault::new(Word::TooLarge, detail));
         }
         if let Some(place) = CORE_NAMES.iter().position(|core| *core == name) {
-            self.core[place] = self.push(value);
+            let optional = place >= REQUIRED;
+            self.core[place] = if optional && value.is_empty() { Span::NONE } else { self.push(value) };
             return Ok(());
         }
         check_name(name)?;
@@ -163,7 +176,8 @@ impl Attributes {
     /// All attributes that are set, without `specversion`: core ones first, then extensions in the order in which they came.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Value<'_>)> {
         let core = CORE_NAMES.iter().zip(&self.core);
-        let core = core.filter_map(|(name, span)| Some((*name, Value { text: span.of(&self.text)?, kind: Kind::String })));
+        let core =
+            core.filter_map(|(name, span)| Some((*name, Value { text: span.of(&self.text)?, kind: Kind::String })));
         core.chain(self.extensions.iter().filter_map(|ext| {
             Some((ext.name.of(&self.text)?, Value { text: ext.value.of(&self.text)?, kind: ext.kind }))
         }))
@@ -184,11 +198,21 @@ impl Attributes {
     /// # Errors
     /// `missing_attribute` when `id`, `source` or `type` is not there or empty (CloudEvents 1.0.2, "Required Attributes").
     pub fn freeze(self, data: Bytes) -> Result<Envelope, AttributeFault> {
-        for (place, name) in CORE_NAMES.iter().enumerate().take(3) {
+        for (place, name) in CORE_NAMES.iter().enumerate().take(REQUIRED) {
             match self.core[place].of(&self.text) {
                 Some(value) if !value.is_empty() => {}
-                Some(_) => return Err(AttributeFault::new(Word::MissingAttribute, format!("the attribute {name:?} is empty"))),
-                None => return Err(AttributeFault::new(Word::MissingAttribute, format!("the attribute {name:?} is missing"))),
+                Some(_) => {
+                    return Err(AttributeFault::new(
+                        Word::MissingAttribute,
+                        format!("the attribute {name:?} is empty"),
+                    ));
+                }
+                None => {
+                    return Err(AttributeFault::new(
+                        Word::MissingAttribute,
+                        format!("the attribute {name:?} is missing"),
+                    ));
+                }
             }
         }
         Ok(Envelope::new(self.text.into(), self.core, self.extensions, data))
@@ -199,7 +223,8 @@ impl Attributes {
             self.specversion = true;
             return Ok(());
         }
-        Err(AttributeFault::new(Word::Malformed, format!("specversion {value:?} is not 1.0, the only version taken")))
+        let detail = format!("specversion {:?} is not 1.0, the only version taken", shown(value));
+        Err(AttributeFault::new(Word::Malformed, detail))
     }
 
     fn push(&mut self, value: &str) -> Span {
@@ -216,15 +241,20 @@ fn has_control(value: &str) -> bool {
         || (!value.is_ascii() && bytes.windows(2).any(|pair| pair[0] == 0xc2 && pair[1] < 0xa0))
 }
 
+/// A sender's text in an error, cut short.
+fn shown(text: &str) -> String {
+    text.chars().take(40).collect()
+}
+
 fn check_name(name: &str) -> Result<(), AttributeFault> {
     let fine = !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     if !fine {
-        let shown: String = name.chars().take(40).collect();
-        let detail = format!("attribute name {shown:?}: only lower-case letters and digits are allowed");
+        let detail = format!("attribute name {:?}: only lower-case letters and digits are allowed", shown(name));
         return Err(AttributeFault::new(Word::Malformed, detail));
     }
     if name.len() > limits::ATTRIBUTE_NAME_MAX {
-        let detail = format!("attribute name of {} bytes, at most {} are taken", name.len(), limits::ATTRIBUTE_NAME_MAX);
+        let detail =
+            format!("attribute name of {} bytes, at most {} are taken", name.len(), limits::ATTRIBUTE_NAME_MAX);
         return Err(AttributeFault::new(Word::TooLarge, detail));
     }
     if name == "data" {

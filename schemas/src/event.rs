@@ -106,11 +106,35 @@ impl Event {
         EventView { envelope: &self.envelope, door: &self.door }
     }
 
+    /// The span of this event's delivery to one backend, below the message's span. `backend` is a hash of the backend's name.
+    /// The lane that reports the span and the backend that writes it into a header both ask here, and get the same id, before
+    /// and after a restart. Retries of one delivery are one span.
+    pub fn delivery_span(&self, backend: u64) -> TraceContext {
+        self.delivery_span_at(backend, self.lsn)
+    }
+
+    /// As [`Event::delivery_span`], of the record at `lsn`: a replayed dead letter finds the delivery that failed.
+    pub fn delivery_span_at(&self, backend: u64, lsn: u64) -> TraceContext {
+        // Events of one message share its span; what was never journaled is told apart by what makes it unique.
+        let place = match lsn {
+            0 => self.envelope.source().bytes().chain(self.envelope.id().bytes()).fold(FNV_START, fnv),
+            lsn => lsn,
+        };
+        self.trace.child(backend ^ place.rotate_left(32))
+    }
+
     /// Time received, as nanoseconds since 1970.
     pub fn received_ns(&self) -> u64 {
         let since = self.received.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
     }
+}
+
+const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// One step of FNV-1a.
+fn fnv(hash: u64, byte: u8) -> u64 {
+    (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
 }
 
 /// The order key of an event: `partitionkey`, else `subject`, else `source` (acceptance, "Kafka record").

@@ -36,6 +36,9 @@ const HEADER_LEN: usize = 4;
 /// Most text of one record: attributes, headers, door, route, key and a death's detail.
 pub const TEXT_BYTES_MAX: usize = 1024 * 1024;
 
+/// Longest detail of a death that is kept: for people, who need its beginning.
+pub const DETAIL_BYTES_MAX: usize = 8 * 1024;
+
 /// What a record is. 3 and 4 are kept for id releases and marks of the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

@@ -52,6 +52,14 @@ impl TraceContext {
         Some(TraceContext { trace_id, span_id, flags })
     }
 
+    /// A span below this one. The same `seed` gives the same span id, so that who writes the header and who reports the span
+    /// agree without a word between them; other seeds give other ids, as random ones would.
+    #[must_use]
+    pub fn child(&self, seed: u64) -> Self {
+        let mixed = mix(u64::from_be_bytes(self.span_id) ^ mix(seed));
+        TraceContext { span_id: mixed.max(1).to_be_bytes(), ..*self }
+    }
+
     /// Whether the sender asks for this trace to be recorded.
     pub fn is_sampled(&self) -> bool {
         self.flags & SAMPLED != 0
@@ -73,6 +81,14 @@ impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "00-{}-{}-{:02x}", to_hex(&self.trace_id), to_hex(&self.span_id), self.flags & SAMPLED)
     }
+}
+
+/// SplitMix64's finaliser: every bit of the result depends on every bit of the argument.
+fn mix(bits: u64) -> u64 {
+    let mixed = bits.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 /// Whether a `tracestate` may be passed on (section 3.3): at most 32 members `key=value` with legal keys and values,
@@ -167,6 +183,18 @@ mod tests {
             assert_eq!(TraceContext::parse(bad), None, "{bad}");
         }
         assert!(TraceContext::parse("cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-later").is_some());
+    }
+
+    #[test]
+    fn children_are_stable_and_distinct() {
+        let parent = TraceContext::parse(GOOD).unwrap();
+        let child = parent.child(7);
+        // A record written by one version must name the span that another version reports: this id never changes.
+        assert_eq!(child.span_id_hex(), "CHILD7");
+        assert_eq!((child.trace_id, child.flags), (parent.trace_id, parent.flags));
+        let ids: std::collections::HashSet<_> = (0..10_000).map(|seed| parent.child(seed).span_id).collect();
+        assert_eq!(ids.len(), 10_000);
+        assert!(!ids.contains(&parent.span_id) && !ids.contains(&[0; 8]));
     }
 
     #[test]

@@ -7,8 +7,11 @@ use proptest::prelude::*;
 use schemas::{Envelope, json};
 use serde_json::Value;
 
+/// Attributes sorted by name, and the data as compact JSON.
+type Slow = (Vec<(String, String)>, Vec<u8>);
+
 /// What the format says of a text, slowly. `None` when it is no event; duplicate members are not seen by a tree.
-fn slow(text: &[u8]) -> Option<(Vec<(String, String)>, Vec<u8>)> {
+fn slow(text: &[u8]) -> Option<Slow> {
     let Value::Object(object) = serde_json::from_slice(text).ok()? else { return None };
     let mut attributes = Vec::new();
     for (name, value) in &object {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use schemas::{
     Event, Record, RecordError,
-    record::{VERSION, decode, decode_event, encode_head, encode_letter_head},
+    record::{DETAIL_BYTES_MAX, VERSION, decode, decode_event, encode_head, encode_letter_head},
 };
 
 fn body_of(event: &Event) -> Vec<u8> {
@@ -52,6 +52,15 @@ fn an_event_without_data_route_headers_or_door_reads_back() {
     event.door = Default::default();
     let again = decode_event(&body_of(&event).into(), event.lsn).unwrap();
     assert_eq!(format!("{again:?}"), format!("{event:?}"));
+}
+
+#[test]
+fn a_long_detail_is_cut_between_characters() {
+    let mut event = common::dead();
+    let death = event.death.as_mut().unwrap();
+    death.detail = format!("x{}", "é".repeat(DETAIL_BYTES_MAX)).into();
+    let again = decode_event(&body_of(&event).into(), 1).unwrap();
+    assert_eq!(again.death.unwrap().detail.len(), DETAIL_BYTES_MAX - 1);
 }
 
 #[test]

@@ -94,6 +94,11 @@ impl Ticket {
         self
     }
 
+    /// Takes out who hears of the verdict, for somebody who listens in between and passes it on.
+    pub fn take_observer(&mut self) -> Option<(Arc<dyn Observer>, Stamp)> {
+        self.observer.take()
+    }
+
     /// Waits for the verdict. Dropping the future abandons the answer, not the message.
     pub async fn verdict(mut self, waits: &mut dyn DurableWait) -> Verdict {
         poll_fn(|cx| self.poll_verdict(cx, waits)).await

@@ -1,5 +1,6 @@
 //! From a backend's configuration to the backend: the settings struct is its own constructor.
 use crate::{Backend, config::BackendConfig};
+use schemas::{AttributeFault, Event, EventView};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -34,4 +35,20 @@ pub trait Plugin {
     /// # Errors
     /// What could not be acquired, and why.
     fn build(&self, cx: &BuildContext<'_>) -> Result<Arc<dyn Backend>, String>;
+
+    /// Whether the backend could take the event at all, without building it: for `explain`. The same answer as
+    /// [`Backend::accepts`], but for what only the far end knows.
+    ///
+    /// # Errors
+    /// As [`Backend::accepts`].
+    fn accepts(&self, event: &EventView<'_>) -> Result<(), AttributeFault> {
+        let _ = event;
+        Ok(())
+    }
+
+    /// What the backend would make of the event, for `explain`: names and values for people. Pure.
+    fn preview(&self, event: &Event) -> Vec<(&'static str, String)> {
+        let _ = event;
+        Vec::new()
+    }
 }

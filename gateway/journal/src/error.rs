@@ -128,7 +128,10 @@ impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CorruptGroup { segment, offset, events } => {
-                write!(f, "segment {segment}: damage at offset {offset}, {events} events lost; reading goes on behind it")
+                write!(
+                    f,
+                    "segment {segment}: damage at offset {offset}, {events} events lost; reading goes on behind it"
+                )
             }
             Self::CorruptEvent { segment, lsn } => {
                 write!(f, "segment {segment}: event {lsn} does not match its checksum and is lost")
@@ -215,7 +218,11 @@ impl fmt::Display for OpenError {
                 path.display()
             ),
             Self::Locked { path, pid: None } => {
-                write!(f, "{}: in use by another process; stop it first, or choose another data directory", path.display())
+                write!(
+                    f,
+                    "{}: in use by another process; stop it first, or choose another data directory",
+                    path.display()
+                )
             }
             Self::LanesMissing { lanes } => {
                 f.write_str("the config lacks backends that still have events: ")?;

@@ -65,8 +65,7 @@ impl<D: Disk> Journal<D> {
     pub fn open(disk: D, options: Options) -> Result<Self, OpenError> {
         let threads = options.threads;
         let inner = Arc::new(recovery::open(disk, options)?);
-        let journal =
-            Self { threads: Arc::new(Threads { inner: inner.clone(), running: Mutex::default() }), inner };
+        let journal = Self { threads: Arc::new(Threads { inner: inner.clone(), running: Mutex::default() }), inner };
         if threads {
             journal.start("journal-commit", committer::run)?;
             journal.start("journal-tend", tend::run)?;

@@ -2,6 +2,8 @@
 //! 74 the journal's disk failed.
 //!
 //! One module per command; each is a struct of clap arguments with `run(self) -> Exit`.
+pub mod check;
+pub mod init;
 pub mod run;
 
 use clap::{Parser, Subcommand};
@@ -34,6 +36,12 @@ pub struct Cli {
 enum Command {
     /// Run the gateway
     Run(run::Run),
+    /// Find the mistakes in a config
+    Check(check::Check),
+    /// Print a starter config
+    Init(init::Init),
+    /// Print the config's JSON Schema
+    Schema(init::Schema),
 }
 
 impl Cli {
@@ -41,6 +49,9 @@ impl Cli {
     pub fn run(self) -> Exit {
         match self.command {
             Command::Run(command) => command.run(),
+            Command::Check(command) => command.run(),
+            Command::Init(command) => command.run(),
+            Command::Schema(command) => command.run(),
         }
     }
 }

@@ -284,6 +284,29 @@ fn the_examples_pass() {
     }
 }
 
+/// Things that look like faults and are none.
+#[test]
+fn what_is_meant_is_not_reported() {
+    let text = "version: 1
+admin: { listen: \"127.0.0.1:0\" }
+listeners:
+  a: { http: { listen: \"127.0.0.1:0\" } }
+  b: { http: { listen: \"0.0.0.0:8081\", auth: none } }
+  c: { mqtt: { listen: \"[::]:1883\", auth: { network: { allow: [10.0.0.0/8] } }, overload: refuse } }
+routes:
+  - { name: all, when: \"true\", to: [a], continue: true, ack: received }
+  - { name: some, when: \"type = 'x'\", to: [b], ack: durable }
+  - { name: direct, when: \"EXISTS tenant AND tenant = 'x'\", to: [b], ack: durable }
+  - { name: rest, to: [a, b] }
+backends: { a: { store: {} }, b: { null: {} } }
+";
+    let checked = check_text("t", text, Path::new("."), &env);
+    assert!(checked.faults.is_empty(), "{}", checked.render(false));
+    let config = checked.config.unwrap();
+    assert!(config.routes[0].goes_on && !config.routes[1].goes_on);
+    assert_eq!(config.routes.iter().map(|route| route.line).collect::<Vec<_>>(), [8, 9, 10, 11]);
+}
+
 #[test]
 fn a_file_that_cannot_be_read_is_a_fault() {
     let checked = check(&[PathBuf::from("/no/such.yaml")], &env);

@@ -6,7 +6,7 @@ use super::{
     Direct, Lane, dead,
     strands::{Strands, Waiting, backoff},
 };
-use crate::{random, state::Shared};
+use crate::{random, state::Shared, telemetry::spans::Delivery};
 use backends::{Events, Order, Outcome, Position, Why};
 use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -42,7 +42,8 @@ struct Job {
     direct: Option<u64>,
 }
 
-type Flight = BoxFuture<'static, (Vec<Job>, Vec<Outcome>)>;
+/// A delivery under way: when it began, and what comes back.
+type Flight = BoxFuture<'static, (SystemTime, Vec<Job>, Vec<Outcome>)>;
 
 /// Runs one lane until it is told to stop and nothing is under way.
 pub struct Runner {
@@ -51,6 +52,8 @@ pub struct Runner {
     reader: LaneReader<OsDisk>,
     strands: Strands,
     flights: FuturesUnordered<Flight>,
+    /// When the delivery began whose outcomes are being treated.
+    landing: SystemTime,
     probe: FuturesUnordered<BoxFuture<'static, Result<(), Why>>>,
     probe_due: Option<Instant>,
     under_way: (usize, usize),
@@ -76,6 +79,7 @@ impl Runner {
             reader,
             strands: Strands::default(),
             flights: FuturesUnordered::new(),
+            landing: SystemTime::UNIX_EPOCH,
             probe: FuturesUnordered::new(),
             probe_due: None,
             under_way: (0, 0),
@@ -104,7 +108,10 @@ impl Runner {
             let can_direct = self.under_way.0 < WINDOW_EVENTS;
             tokio::select! {
                 biased;
-                Some((jobs, outcomes)) = self.flights.next() => self.landed(jobs, outcomes),
+                Some((began, jobs, outcomes)) = self.flights.next() => {
+                    self.landing = began;
+                    self.landed(jobs, outcomes);
+                }
                 Some(outcome) = self.probe.next() => self.probed(outcome),
                 () = stop.fired() => break,
                 new = poll_fn(|cx| self.reader.poll_new(cx)), if can_read => {
@@ -185,7 +192,8 @@ impl Runner {
             let events: Events = jobs.iter().map(|job| Arc::clone(&job.event)).collect();
             // `deliver` takes its place in line before it returns: order is the order of these calls.
             let outcome = self.lane.backend.deliver(events);
-            self.flights.push(Box::pin(async move { (jobs, outcome.await) }));
+            let began = SystemTime::now();
+            self.flights.push(Box::pin(async move { (began, jobs, outcome.await) }));
             jobs = rest;
         }
     }
@@ -253,11 +261,17 @@ impl Runner {
         let took = SystemTime::now().duration_since(event.received).unwrap_or_default();
         self.lane.meter.delivered_after(took);
         self.shared.ring.delivered(event, &self.lane.name, position, attempts, took);
-        self.shared.spans.delivered(event, &self.lane, position, took);
+        self.span(event, Ok(position), attempts);
+    }
+
+    fn span(&self, event: &Event, end: Result<&Position, &Why>, attempts: u32) {
+        let (backend, began) = (&self.lane.name, self.landing);
+        self.shared.spans.delivery(event, || Delivery { backend, kind: self.lane.backend.kind(), attempts, began, end });
     }
 
     fn give_up(&mut self, event: &Arc<Event>, why: &Why, attempts: u32) {
         tracing::warn!(backend = %self.lane.name, id = event.envelope.id(), failure = %why, "an event cannot be delivered");
+        self.span(event, Err(why), attempts);
         if !self.lane.treatment.dead_letter {
             self.lane.meter.dropped(why.word);
             self.reader.done(Lsn::from_raw(event.lsn));
@@ -385,6 +399,9 @@ impl Runner {
         // Nobody waits any more when the deadline has passed; it was counted then.
         let Some(direct) = self.direct_open.remove(&number) else { return };
         self.lane.direct_left(&direct);
+        if let Outcome::Retry(why) | Outcome::Record(why) | Outcome::Destination(why) = &outcome {
+            self.span(&direct.event, Err(why), 0);
+        }
         let verdict = match outcome {
             Outcome::Done(position) => {
                 self.delivered(&direct.event, &position, 0);

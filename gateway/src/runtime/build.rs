@@ -93,6 +93,27 @@ pub(super) fn lanes(config: &Config, shared: &Arc<Shared>, data_dir: &Path, env:
     Ok(())
 }
 
+/// Asks every backend whether it can be reached and its destination exists. Builds nothing that lasts but a store's file.
+pub fn probe(config: &Config, env: &Lookup<'_>) -> Vec<(String, Result<(), String>)> {
+    let data_dir = Path::new(&config.node.data_dir);
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return vec![(String::new(), Err(error.to_string()))],
+    };
+    let _context = runtime.enter();
+    let ask = |(name, configured): &(String, crate::config::Backend)| {
+        let context = BuildContext { name, data_dir, folder: &config.folder, env };
+        let answer = configured.plugin().build(&context).and_then(|backend| {
+            let answer = runtime.block_on(backend.probe()).map_err(|why| why.to_string());
+            runtime.block_on(backend.close());
+            answer
+        });
+        (name.clone(), answer)
+    };
+    // A store's probe would need its file, which belongs to a running gateway: only far ends are asked.
+    config.backends.iter().filter(|(_, configured)| configured.kind() != "store").map(ask).collect()
+}
+
 /// Starts the lanes' loops.
 pub(super) fn run_lanes(shared: &Arc<Shared>, runtime: &Runtime, stop: &Shutdown) -> Vec<JoinHandle<()>> {
     shared

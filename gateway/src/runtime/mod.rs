@@ -6,8 +6,8 @@ mod build;
 mod plan;
 mod tend;
 
-pub use build::StartError;
-pub use plan::{Compiled, compile};
+pub use build::{StartError, probe};
+pub use plan::{Blueprint, Compiled, compile};
 
 use crate::{admin, config::model::Config, state::Shared};
 use journal::{Journal, LaneSpec, OsDisk, Options};
@@ -130,6 +130,7 @@ impl Gateway {
         self.lanes.block_on(async {
             let _ended = tokio::time::timeout(Duration::from_secs(5), futures_util::future::join_all(running)).await;
         });
+        self.lanes.block_on(self.shared.spans.shutdown());
         let left = self.pending();
         let clean = self.shared.journal.close().is_ok();
         self.edge.shutdown_timeout(Duration::from_millis(500));

@@ -8,6 +8,7 @@ use crate::{
         model::{Ack, Config, Unrouted as ConfiguredUnrouted},
     },
     gate::ListenerGate,
+    lanes::Lanes,
     middleware::{Middleware, Step, Stepped, dedupe::Dedupe, extract::Extract, filter::Filter, limit::Limit, rate_limit, set::Set, validate::Validate},
     router::{Route, RoutePlan, Unrouted},
     stack::{
@@ -17,6 +18,7 @@ use crate::{
         rules::{Rule, Rules},
     },
     state::Shared,
+    telemetry::{Metrics, Ring},
 };
 use schemas::AckLevel;
 use settings::Lookup;
@@ -31,58 +33,87 @@ use transports::net::config::{BatchMode, ListenerConfig, Overload};
 /// How long MQTT messages are held unless the listener says otherwise.
 pub const MQTT_HOLD: Duration = Duration::from_secs(20);
 
-/// One generation of the config, compiled.
+/// One generation of the config, compiled, and what stands behind each listener.
 pub struct Compiled {
-    /// The routes with their index.
-    pub routes: Arc<RoutePlan>,
+    /// Routes, pipelines and rules.
+    pub blueprint: Blueprint,
     /// What stands behind each listener, by name.
     pub gates: HashMap<String, Arc<ListenerGate>>,
-    /// Each listener's envelope rules, by name.
-    pub rules: HashMap<String, Arc<Rules>>,
-    /// Each pipeline's middleware, by name.
-    pub pipelines: HashMap<String, Vec<Arc<dyn Middleware>>>,
     /// A way in for replays, by listener: with the listener's rules and pipeline.
     pub doors: HashMap<String, transports::gate::Door>,
 }
 
-/// Compiles routes, pipelines and doors.
+/// One generation of the config, compiled, without anything that keeps events: `explain` works on it too.
+pub struct Blueprint {
+    /// The routes with their index.
+    pub routes: Arc<RoutePlan>,
+    /// Each listener's envelope rules, by name.
+    pub rules: HashMap<String, Arc<Rules>>,
+    /// Each pipeline's middleware, by name.
+    pub pipelines: HashMap<String, Vec<Arc<dyn Middleware>>>,
+    /// What each listener's messages go through, by name.
+    pub plans: HashMap<String, Plan>,
+}
+
+impl Blueprint {
+    /// Compiles routes, pipelines and rules against these lanes.
+    ///
+    /// # Errors
+    /// A schema that can no longer be read.
+    pub fn new(config: &Config, lanes: &Arc<Lanes>, metrics: &Arc<Metrics>, ring: &Arc<Ring>) -> Result<Self, StartError> {
+        let mut pipelines = HashMap::new();
+        for (name, steps) in config.pipelines.iter() {
+            let built: Result<Vec<_>, _> = steps.iter().map(|step| middleware(config, step)).collect();
+            pipelines.insert(name.clone(), built?);
+        }
+        let routes = routes(config, lanes, metrics, &pipelines);
+        let (mut plans, mut all_rules) = (HashMap::new(), HashMap::new());
+        for (name, listener) in config.listeners.iter() {
+            let common = listener.common();
+            let rules = Arc::new(rules(common));
+            all_rules.insert(name.clone(), Arc::clone(&rules));
+            let plan = Plan {
+                open: Open {
+                    rules,
+                    meter: Arc::new(metrics.meter(name, listener.kind(), Arc::clone(ring))),
+                    sample: config.telemetry.sample,
+                    partial: common.batch == BatchMode::Each,
+                },
+                pipeline: named(&pipelines, common.pipeline.iter().map(settings::Name::as_str)),
+                routes: Arc::clone(&routes),
+                hold: hold(listener.kind(), common.overload),
+            };
+            plans.insert(name.clone(), plan);
+        }
+        Ok(Blueprint { routes, rules: all_rules, pipelines, plans })
+    }
+}
+
+/// Compiles a config and composes its doors.
 ///
 /// # Errors
 /// A schema or secret that can no longer be read.
 pub fn compile(config: &Config, shared: &Arc<Shared>, env: &Lookup<'_>) -> Result<Compiled, StartError> {
-    let mut pipelines = HashMap::new();
-    for (name, steps) in config.pipelines.iter() {
-        let built: Result<Vec<_>, _> = steps.iter().map(|step| middleware(config, step)).collect();
-        pipelines.insert(name.clone(), built?);
-    }
-    let routes = routes(config, shared, &pipelines);
-    let (mut gates, mut doors, mut all_rules) = (HashMap::new(), HashMap::new(), HashMap::new());
+    let blueprint = Blueprint::new(config, &shared.lanes, &shared.metrics, &shared.ring)?;
+    let (mut gates, mut doors) = (HashMap::new(), HashMap::new());
     for (name, listener) in config.listeners.iter() {
-        let common = listener.common();
-        let rules = Arc::new(rules(common));
-        all_rules.insert(name.clone(), Arc::clone(&rules));
-        let meter = Arc::new(shared.metrics.meter(name, listener.kind(), Arc::clone(&shared.ring)));
-        let plan = Plan {
-            open: Open {
-                rules,
-                meter: Arc::clone(&meter),
-                sample: config.telemetry.sample,
-                partial: common.batch == BatchMode::Each,
-            },
-            pipeline: named(&pipelines, common.pipeline.iter().map(settings::Name::as_str)),
-            routes: Arc::clone(&routes),
-            hold: hold(listener.kind(), common.overload),
-        };
+        let Some(plan) = blueprint.plans.get(name) else { continue };
         let door = stack::compose(plan, shared);
-        let auth = Auth::build(config, common.auth.as_ref(), env).map_err(StartError::Config)?;
+        let auth = Auth::build(config, listener.common().auth.as_ref(), env).map_err(StartError::Config)?;
         doors.insert(name.clone(), door.clone());
+        let meter = Arc::clone(&plan.open.meter);
         gates.insert(name.clone(), Arc::new(ListenerGate::new(Arc::clone(shared), auth, meter, door)));
     }
-    Ok(Compiled { routes, gates, rules: all_rules, pipelines, doors })
+    Ok(Compiled { blueprint, gates, doors })
 }
 
-fn routes(config: &Config, shared: &Arc<Shared>, pipelines: &HashMap<String, Vec<Arc<dyn Middleware>>>) -> Arc<RoutePlan> {
-    let lane = |name: &settings::Name| shared.lanes.by_name(name.as_str()).map_or(0, |lane| 1u64 << lane.id);
+fn routes(
+    config: &Config,
+    lanes: &Arc<Lanes>,
+    metrics: &Arc<Metrics>,
+    pipelines: &HashMap<String, Vec<Arc<dyn Middleware>>>,
+) -> Arc<RoutePlan> {
+    let lane = |name: &settings::Name| lanes.by_name(name.as_str()).map_or(0, |lane| 1u64 << lane.id);
     let routes = config
         .routes
         .iter()
@@ -100,7 +131,7 @@ fn routes(config: &Config, shared: &Arc<Shared>, pipelines: &HashMap<String, Vec
                 Ack::Delivered => AckLevel::Delivered,
             },
             go_on: route.goes_on,
-            matched: shared.metrics.route(route.name.as_str()),
+            matched: metrics.route(route.name.as_str()),
             errors: AtomicU64::new(0),
         })
         .collect();
@@ -109,7 +140,7 @@ fn routes(config: &Config, shared: &Arc<Shared>, pipelines: &HashMap<String, Vec
         ConfiguredUnrouted::Reject => Unrouted::Reject,
         ConfiguredUnrouted::Drop => Unrouted::Drop,
     };
-    Arc::new(RoutePlan::new(routes, unrouted, Arc::clone(&shared.lanes)))
+    Arc::new(RoutePlan::new(routes, unrouted, Arc::clone(lanes)))
 }
 
 fn named<'n>(pipelines: &HashMap<String, Vec<Arc<dyn Middleware>>>, names: impl Iterator<Item = &'n str>) -> Vec<Arc<dyn Middleware>> {

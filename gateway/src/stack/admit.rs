@@ -72,6 +72,9 @@ impl Admit {
             claim.keep(lsn, &kept);
         }
         count::kept(&self.shared, &batch);
+        if let Some(span) = &batch.span {
+            span.kept(&batch);
+        }
         let stamp = Stamp { arrived: batch.arrived, note: self.shared.ring.message(&batch, lsn, stored) };
         let slot = self.send_direct(&batch, direct, stored > 0);
         let (receipt, wait_for) = receipt(&batch, lsn);
@@ -138,7 +141,7 @@ fn closed(error: journal::Closed) -> Refusal {
 }
 
 /// All or nothing by default: one refused event refuses the message. With `partial`, only when none is left.
-fn refusal_of(batch: &Batch) -> Option<Refusal> {
+pub(crate) fn refusal_of(batch: &Batch) -> Option<Refusal> {
     let refused = batch.faults.len() + batch.items.iter().filter(|item| matches!(item.fate, Some(ItemVerdict::Refused(..)))).count();
     if refused == 0 || (batch.wants.partial && refused < batch.len()) {
         return None;

@@ -3,7 +3,10 @@
 //! Middleware *settles* items, it never removes them: at the end every item has a fate, so that every event is counted and
 //! the sender gets one answer per event, in the message's order.
 use schemas::{AckLevel, AttributeFault, ByteStr, Door, Envelope, EventView, Headers, ItemVerdict, Message, Refusal, TraceContext, Wants, Word};
-use crate::{router::RoutePlan, telemetry::Meter};
+use crate::{
+    router::RoutePlan,
+    telemetry::{Meter, spans::MessageSpan},
+};
 use smallvec::SmallVec;
 use std::{
     sync::Arc,
@@ -28,6 +31,10 @@ pub struct Batch {
     pub headers: Headers,
     /// The gateway's own span for this message; its trace id is the one that the sender is told.
     pub trace: TraceContext,
+    /// What the sender said is the parent of that span; `None` when the trace starts here.
+    pub parent: Option<TraceContext>,
+    /// The span while it is open, if it is recorded.
+    pub span: Option<Arc<MessageSpan>>,
     /// The message, for a dead letter where the protocol cannot refuse; `None` otherwise.
     pub message: Option<Box<Message>>,
     /// What the sender asked for.
@@ -156,6 +163,8 @@ impl Batch {
             many: self.many,
             headers: Headers::new(),
             trace: self.trace,
+            parent: self.parent,
+            span: None,
             message: None,
             wants: self.wants,
             meter: Arc::clone(&self.meter),

@@ -46,17 +46,22 @@ pub struct Plan {
 }
 
 /// Composes the way in of one listener. The order of these lines is the order of a message's life, from the inside out.
-pub fn compose(plan: Plan, shared: &Arc<Shared>) -> Door {
-    // Routing decides lanes, asks them for room, and runs the pipelines of the routes that matched.
-    let router: Stack = BoxCloneSyncService::new(Router::new(plan.routes));
-    // The listener's pipeline sees every event before a route does: what it sets, routes can ask for.
-    let pipeline = wrap(&plan.pipeline, router);
+pub fn compose(plan: &Plan, shared: &Arc<Shared>) -> Door {
+    let pipeline = decide(plan);
     // Admission is the only step that keeps anything: one append, or the direct windows.
     let admit = admit::Admit::new(Arc::clone(shared));
     // Outermost but one: a batch that finds no room is offered again, from the pipeline on, until its hold time ends.
     let held = hold::Hold::new(pipeline, admit, plan.hold, Arc::clone(shared));
     // Outermost: reads the message and starts its trace, so that refusals are counted and traced too.
-    BoxCloneSyncService::new(open::OpenService::new(plan.open, held, Arc::clone(shared)))
+    BoxCloneSyncService::new(open::OpenService::new(plan.open.clone(), held, Arc::clone(shared)))
+}
+
+/// The part of the way that decides and keeps nothing: what `explain` shows.
+pub fn decide(plan: &Plan) -> Stack {
+    // Routing decides lanes, asks them for room, and runs the pipelines of the routes that matched.
+    let router: Stack = BoxCloneSyncService::new(Router::new(Arc::clone(&plan.routes)));
+    // The listener's pipeline sees every event before a route does: what it sets, routes can ask for.
+    wrap(&plan.pipeline, router)
 }
 
 /// Wraps `inner` in the middleware of a pipeline, the first one outermost. Neighbouring built-in steps become one service.

@@ -6,7 +6,11 @@ use super::{
     hold::Hold,
     rules::Rules,
 };
-use crate::{random, state::Shared, telemetry::Meter};
+use crate::{
+    random,
+    state::Shared,
+    telemetry::{Meter, spans::Arrival},
+};
 use codecs::{BareRules, Context as CodecContext, DecodeError};
 use schemas::{
     AttributeFault, Attributes, ByteStr, Death, Door, Message, Mode, Receipt, Refusal, TraceContext, Verdict, Word,
@@ -56,6 +60,7 @@ struct Unreadable {
     message: Box<Message>,
     error: DecodeError,
     trace: TraceContext,
+    parent: Option<TraceContext>,
     door: Door,
     received: SystemTime,
 }
@@ -70,6 +75,11 @@ impl Open {
                 (TraceContext::from_random(random::bytes(), flags), true)
             }
         }
+    }
+
+    /// Opens a message for `explain`: what cannot be read is a refusal.
+    pub(crate) fn open_or_refuse(&self, submission: Submission) -> Result<Batch, Refusal> {
+        self.open(submission).map_err(|unreadable| Refusal::new(unreadable.error.word, unreadable.error.detail))
     }
 
     fn open(&self, submission: Submission) -> Result<Batch, Box<Unreadable>> {
@@ -98,8 +108,9 @@ impl Open {
         let decoded = match decoded {
             Ok(decoded) => decoded,
             Err(error) => {
-                let trace = span_of(parent);
-                return Err(Box::new(Unreadable { message: Box::new(message), error, trace, door, received }));
+                let sent = (!fresh).then_some(parent);
+                let trace = sent.map_or(parent, span_of);
+                return Err(Box::new(Unreadable { message: Box::new(message), error, trace, parent: sent, door, received }));
             }
         };
         let (mut items, mut faults) = (SmallVec::new(), Vec::new());
@@ -109,9 +120,11 @@ impl Open {
                 Err(fault) => faults.push((index, fault)),
             }
         }
-        // Without a header the event's own trace is the parent; what the codec added itself says the same as `parent`.
+        // Without a header the event's own trace is the parent. What the codec added itself says `parent`: then nobody sent
+        // one, and the span that the event names is ours.
         let own = items.first().and_then(|item: &Item| item.envelope.get("traceparent")).and_then(|own| TraceContext::parse(own.text));
-        let trace = span_of(if fresh { own.unwrap_or(parent) } else { parent });
+        let sent = if fresh { own.filter(|own| *own != parent) } else { Some(parent) };
+        let trace = sent.map_or(parent, span_of);
         let many = holds_many(&message);
         let headers = std::mem::take(&mut message.headers);
         let mut wants = message.wants;
@@ -126,6 +139,8 @@ impl Open {
             many,
             headers,
             trace,
+            parent: sent,
+            span: None,
             message,
             wants,
             meter: Arc::clone(&self.meter),
@@ -169,9 +184,33 @@ impl OpenService {
         OpenService { open, inner, shared }
     }
 
+    fn arrival<'a>(&'a self, batch: &'a Batch) -> Arrival<'a> {
+        Arrival {
+            origin: &batch.origin,
+            door: &batch.door,
+            parent: batch.parent,
+            received: batch.received,
+            events: batch.items.iter().map(|item| &item.envelope).collect(),
+            size: batch.size(),
+            template: self.open.rules.pattern(&batch.door.subject),
+        }
+    }
+
+    fn arrival_of_unreadable<'a>(&'a self, origin: &'a Origin, unreadable: &'a Unreadable) -> Arrival<'a> {
+        Arrival {
+            origin,
+            door: &unreadable.door,
+            parent: unreadable.parent,
+            received: unreadable.received,
+            events: Vec::new(),
+            size: unreadable.message.payload.len(),
+            template: self.open.rules.pattern(&unreadable.door.subject),
+        }
+    }
+
     /// A message that nobody could read: refused, or, where the protocol cannot refuse, a dead letter of the door.
     fn unreadable(&self, origin: &Origin, unreadable: Unreadable) -> Result<Ticket, Refusal> {
-        let Unreadable { message, error, trace, door, received } = unreadable;
+        let Unreadable { message, error, trace, parent: _, door, received } = unreadable;
         let detail = error.detail.into_owned();
         if !message.wants.cannot_refuse {
             self.open.meter.refused_whole(origin.version, error.word, 1);
@@ -233,8 +272,20 @@ impl Service<Submission> for OpenService {
                 items: schemas::Items::Each(Box::default()),
                 reply: None,
             }))))),
-            Ok(batch) => self.inner.call(batch),
-            Err(unreadable) => Box::pin(ready(self.unreadable(&origin, *unreadable))),
+            Ok(mut batch) => {
+                let Some(span) = self.shared.spans.open(batch.trace, || self.arrival(&batch)) else { return self.inner.call(batch) };
+                batch.span = Some(Arc::clone(&span));
+                let answer = self.inner.call(batch);
+                Box::pin(async move { span.answered(answer.await) })
+            }
+            Err(unreadable) => {
+                let span = self.shared.spans.open(unreadable.trace, || self.arrival_of_unreadable(&origin, &unreadable));
+                let answer = self.unreadable(&origin, *unreadable);
+                Box::pin(ready(match span {
+                    Some(span) => span.answered(answer),
+                    None => answer,
+                }))
+            }
         }
     }
 }

@@ -39,6 +39,12 @@ impl Rules {
         self.rules.iter().position(|rule| captures(rule, subject).is_some()).map(|place| place + 1)
     }
 
+    /// The pattern of the rule that matches `subject`: what spans are named after.
+    pub fn pattern(&self, subject: &str) -> Option<&str> {
+        let rule = self.rules.iter().find(|rule| captures(rule, subject).is_some())?;
+        rule.pattern.as_ref().map(Template::text)
+    }
+
     /// Sets the attributes of the first rule that matches. What the transport has set already (the path's type) stays.
     ///
     /// # Errors

@@ -334,6 +334,13 @@ mod tests {
     }
 
     #[test]
+    fn of_two_equal_keys_the_first_stays() {
+        let (tree, faults) = parse(Source::new("t", "a: 1\nb: 2\na: 3\n")).unwrap();
+        assert_eq!((faults.len(), tree.root.entries().len()), (1, 2));
+        assert_eq!(tree.get(path!["a"]).unwrap().text(), Some("1"));
+    }
+
+    #[test]
     fn an_alias_bomb_is_refused_and_an_alias_works() {
         let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
         for level in 1..9 {

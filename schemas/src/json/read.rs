@@ -109,12 +109,37 @@ fn string_at<'a>(scanner: &Scanner<'a>, place: &Range<usize>, escaped: bool) -> 
     if escaped { unescape(raw).map(Cow::Owned) } else { Some(Cow::Borrowed(raw)) }
 }
 
+/// A member's value: its place, with the quotes of a string, and whether the string has escapes.
+#[derive(Clone, Debug)]
+struct Value {
+    place: Range<usize>,
+    escaped: bool,
+}
+
+impl Value {
+    fn read(scanner: &mut Scanner<'_>, depth_max: usize) -> Result<Self, JsonFault> {
+        scanner.skip_space();
+        if scanner.peek() != Some(b'"') {
+            return Ok(Value { place: scanner.skip_value(depth_max)?, escaped: false });
+        }
+        let (inner, escaped) = scanner.string()?;
+        Ok(Value { place: inner.start - 1..inner.end + 1, escaped })
+    }
+
+    /// The text of a string: outer `None` when it is no string, inner when a lone surrogate makes it no text.
+    fn string<'a>(&self, scanner: &Scanner<'a>) -> Option<Option<Cow<'a, str>>> {
+        let raw = scanner.text(&self.place).strip_prefix('"')?;
+        let raw = &raw[..raw.len() - 1];
+        Some(if self.escaped { unescape(raw).map(Cow::Owned) } else { Some(Cow::Borrowed(raw)) })
+    }
+}
+
 /// What was collected of one event.
 struct Reading<'a> {
     attributes: Attributes,
     names: SmallVec<[Cow<'a, str>; 12]>,
-    data: Option<Range<usize>>,
-    base64: Option<Range<usize>>,
+    data: Option<Value>,
+    base64: Option<Value>,
     fault: Option<AttributeFault>,
 }
 
@@ -140,7 +165,7 @@ fn read_item(scanner: &mut Scanner<'_>, payload: &Bytes, depth_max: usize) -> Re
             let (name_place, escaped) = scanner.string()?;
             let name = string_at(scanner, &name_place, escaped);
             scanner.expect(b':', "':' was expected")?;
-            let value = scanner.skip_value(depth_max - 1)?;
+            let value = Value::read(scanner, depth_max - 1)?;
             if reading.fault.is_none() {
                 reading.fault = reading.take(scanner, name, value).err();
             }
@@ -157,26 +182,18 @@ fn read_item(scanner: &mut Scanner<'_>, payload: &Bytes, depth_max: usize) -> Re
 const ATTRIBUTES_USUAL: usize = 256;
 
 impl<'a> Reading<'a> {
-    fn take(
-        &mut self,
-        scanner: &Scanner<'a>,
-        name: Option<Cow<'a, str>>,
-        value: Range<usize>,
-    ) -> Result<(), AttributeFault> {
+    fn take(&mut self, scanner: &Scanner<'a>, name: Option<Cow<'a, str>>, value: Value) -> Result<(), AttributeFault> {
+        let start = value.place.start;
         let Some(name) = name else {
-            return Err(malformed(format!("a member name with a lone surrogate before byte {}", value.start)));
+            return Err(malformed(format!("a member name with a lone surrogate before byte {start}")));
         };
         if self.names.contains(&name) {
-            return Err(malformed(format!(
-                "the member {} comes twice, again before byte {}",
-                shown(&name),
-                value.start
-            )));
+            return Err(malformed(format!("the member {} comes twice, again before byte {start}", shown(&name))));
         }
         if self.names.len() == MEMBERS_MAX {
             return Err(AttributeFault::new(Word::TooLarge, format!("an event of more than {MEMBERS_MAX} members")));
         }
-        let is_null = scanner.text(&value) == "null";
+        let is_null = scanner.text(&value.place) == "null";
         match name.as_ref() {
             "data" => self.data = Some(value),
             _ if is_null => {}
@@ -188,22 +205,24 @@ impl<'a> Reading<'a> {
     }
 
     /// The type system mapping (format, section 2.2).
-    fn attribute(&mut self, scanner: &Scanner<'a>, name: &str, value: &Range<usize>) -> Result<(), AttributeFault> {
-        let raw = scanner.text(value);
+    fn attribute(&mut self, scanner: &Scanner<'a>, name: &str, value: &Value) -> Result<(), AttributeFault> {
+        let (raw, start) = (scanner.text(&value.place), value.place.start);
+        if let Some(text) = value.string(scanner) {
+            let Some(text) = text else {
+                return Err(malformed(format!("the attribute {} at byte {start} has a lone surrogate", shown(name))));
+            };
+            return self.attributes.set_from_sender(name, &text, Kind::String);
+        }
+        if must_be_string(name) {
+            return Err(malformed(format!("the attribute {} at byte {start} is not a string", shown(name))));
+        }
         match raw.as_bytes().first() {
-            Some(b'"') => {
-                let text = inner_string(raw).ok_or_else(|| {
-                    malformed(format!("the attribute {} at byte {} has a lone surrogate", shown(name), value.start))
-                })?;
-                self.attributes.set_from_sender(name, &text, Kind::String)
-            }
-            Some(b't' | b'f') if !must_be_string(name) => self.attributes.set_from_sender(name, raw, Kind::Boolean),
-            Some(b'-' | b'0'..=b'9') if !must_be_string(name) => {
+            Some(b't' | b'f') => self.attributes.set_from_sender(name, raw, Kind::Boolean),
+            Some(b'-' | b'0'..=b'9') => {
                 let Ok(number) = raw.parse::<i32>() else {
                     let detail = format!(
-                        "the attribute {} at byte {} is {}, only integers of 32 bits are attribute values",
+                        "the attribute {} at byte {start} is {}, only integers of 32 bits are attribute values",
                         shown(name),
-                        value.start,
                         shown(raw)
                     );
                     return Err(malformed(detail));
@@ -211,13 +230,13 @@ impl<'a> Reading<'a> {
                 self.attributes.set_from_sender(name, &number.to_string(), Kind::Integer)
             }
             _ => {
-                let wanted = if must_be_string(name) { "a string" } else { "a string, an integer, a boolean or null" };
-                Err(malformed(format!("the attribute {} at byte {} is not {wanted}", shown(name), value.start)))
+                let wanted = "a string, an integer, a boolean or null";
+                Err(malformed(format!("the attribute {} at byte {start} is not {wanted}", shown(name))))
             }
         }
     }
 
-    fn finish(mut self, scanner: &Scanner<'a>, payload: &Bytes) -> Item {
+    fn finish(&mut self, scanner: &Scanner<'a>, payload: &Bytes) -> Item {
         if let Some(fault) = self.fault.take() {
             return Err(fault);
         }
@@ -227,49 +246,39 @@ impl<'a> Reading<'a> {
         let data = match (self.data.take(), self.base64.take()) {
             (None, None) => Bytes::new(),
             (Some(_), Some(_)) => return Err(malformed("both \"data\" and \"data_base64\" are given".to_owned())),
-            (None, Some(place)) => base64_data(scanner.text(&place), place.start)?,
-            (Some(place), None) => self.plain_data(scanner, payload, place)?,
+            (None, Some(value)) => base64_data(scanner, &value)?,
+            (Some(value), None) => self.plain_data(scanner, payload, value)?,
         };
-        Ok(Draft { attributes: self.attributes, data })
+        Ok(Draft { attributes: std::mem::take(&mut self.attributes), data })
     }
 
     /// Handling of `data` (format, section 3.1.2). Without `datacontenttype` it is JSON, and is said to be from here on, as
     /// the format asks of whoever writes the event in another form.
-    fn plain_data(
-        &mut self,
-        scanner: &Scanner<'a>,
-        payload: &Bytes,
-        place: Range<usize>,
-    ) -> Result<Bytes, AttributeFault> {
+    fn plain_data(&mut self, scanner: &Scanner<'a>, payload: &Bytes, value: Value) -> Result<Bytes, AttributeFault> {
         let content_type = self.attributes.get("datacontenttype");
         if content_type.is_none_or(is_json) {
             if content_type.is_none() {
                 self.attributes.set("datacontenttype", "application/json", Kind::String)?;
             }
-            return Ok(payload.slice(place));
+            return Ok(payload.slice(value.place));
         }
-        let raw = scanner.text(&place);
-        if !raw.starts_with('"') {
-            let detail = format!("\"data\" at byte {} must be a string: its datacontenttype is not JSON", place.start);
-            return Err(malformed(detail));
-        }
-        match inner_string(raw) {
-            Some(Cow::Borrowed(_)) => Ok(payload.slice(place.start + 1..place.end - 1)),
-            Some(Cow::Owned(text)) => Ok(Bytes::from(text)),
-            None => Err(malformed(format!("\"data\" at byte {} has a lone surrogate", place.start))),
+        let start = value.place.start;
+        match value.string(scanner) {
+            Some(Some(Cow::Borrowed(_))) => Ok(payload.slice(start + 1..value.place.end - 1)),
+            Some(Some(Cow::Owned(text))) => Ok(Bytes::from(text)),
+            Some(None) => Err(malformed(format!("\"data\" at byte {start} has a lone surrogate"))),
+            None => {
+                Err(malformed(format!("\"data\" at byte {start} must be a string: its datacontenttype is not JSON")))
+            }
         }
     }
 }
 
-/// The text of a string value that still has its quotes.
-fn inner_string(quoted: &str) -> Option<Cow<'_, str>> {
-    let raw = quoted.get(1..quoted.len().checked_sub(1)?)?;
-    if raw.contains('\\') { unescape(raw).map(Cow::Owned) } else { Some(Cow::Borrowed(raw)) }
-}
-
-fn base64_data(raw: &str, at: usize) -> Result<Bytes, AttributeFault> {
-    let text = if raw.starts_with('"') { inner_string(raw) } else { None };
-    let Some(text) = text else { return Err(malformed(format!("\"data_base64\" at byte {at} is not a string"))) };
+fn base64_data(scanner: &Scanner<'_>, value: &Value) -> Result<Bytes, AttributeFault> {
+    let at = value.place.start;
+    let Some(Some(text)) = value.string(scanner) else {
+        return Err(malformed(format!("\"data_base64\" at byte {at} is not a string")));
+    };
     match BASE64.decode(text.as_bytes()) {
         Ok(data) => Ok(data.into()),
         Err(e) => Err(malformed(format!("\"data_base64\" at byte {at}: {e}"))),
@@ -344,6 +353,9 @@ mod tests {
         assert_eq!(value("z"), Some(("0", Kind::Integer)));
         assert_eq!(value("yes"), Some(("true", Kind::Boolean)));
         assert_eq!((value("gone"), value("subject")), (None, None));
+        let empty = read(&event(r#","subject":"","time":"","x":"""#));
+        assert_eq!((empty.get("subject"), empty.get("time")), (None, None), "no legal values, so none");
+        assert_eq!(empty.get("x").map(|v| v.text), Some(""));
     }
 
     #[test]
@@ -358,6 +370,7 @@ mod tests {
             (r#","x":{}"#, Word::Malformed, "\"x\" at byte"),
             (r#","x":[1]"#, Word::Malformed, "\"x\" at byte"),
             (r#","x":"\ud800""#, Word::Malformed, "lone surrogate"),
+            (r#","specversion":"2""#, Word::Malformed, "comes twice"),
             (r#","subject":5"#, Word::Malformed, "not a string"),
             (r#","Upper":"x""#, Word::Malformed, "Upper"),
             (r#","data":1,"data_base64":"""#, Word::Malformed, "both"),

@@ -67,10 +67,12 @@ impl<'a> Scanner<'a> {
         self.text.get(place.clone()).unwrap_or_default()
     }
 
+    #[inline]
     pub(super) fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
+    #[inline]
     pub(super) fn skip_space(&mut self) {
         while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
             self.at += 1;
@@ -78,6 +80,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Takes `wanted` if it comes next, after white space.
+    #[inline]
     pub(super) fn take(&mut self, wanted: u8) -> bool {
         self.skip_space();
         let found = self.peek() == Some(wanted);
@@ -106,6 +109,10 @@ impl<'a> Scanner<'a> {
     pub(super) fn skip_value(&mut self, depth_max: usize) -> Result<Range<usize>, JsonFault> {
         self.skip_space();
         let start = self.at;
+        if !matches!(self.peek(), Some(b'{' | b'[')) {
+            self.skip_scalar()?;
+            return Ok(start..self.at);
+        }
         let depth_max = depth_max.min(STACK_BITS);
         // Bit 0 is the innermost container: 1 for an object, 0 for an array.
         let (mut objects, mut depth) = (0_u64, 0_usize);
@@ -257,6 +264,7 @@ impl<'a> Scanner<'a> {
 
 /// How many bytes of `bytes` are neither quote, backslash nor control character. Eight at a time: strings are most of a
 /// payload.
+#[inline]
 pub(super) fn plain_run(bytes: &[u8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;

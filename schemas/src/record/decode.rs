@@ -74,7 +74,7 @@ struct AttributeSpans {
     extensions: Extensions,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Key {
     Own(Span),
     Of(&'static str),

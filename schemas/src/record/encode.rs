@@ -1,5 +1,7 @@
 //! Writing records. Every string is written by its length where its section stands, and once more, as bytes, in `text`.
-use super::{DoorLetter, HEADER_LEN, MIN_READER, RecordKind, TEXT_BYTES_MAX, VERSION, cursor::put_varint, tag};
+use super::{
+    DETAIL_BYTES_MAX, DoorLetter, HEADER_LEN, MIN_READER, RecordKind, TEXT_BYTES_MAX, VERSION, cursor::put_varint, tag,
+};
 use crate::{
     AckLevel, Death, Door, Event, Headers, Mode, TraceContext,
     envelope::{CORE_NAMES, ENVELOPE_VERSION, Extensions},
@@ -150,10 +152,19 @@ fn section(out: &mut Vec<u8>, tag: u8, fill: impl FnOnce(&mut Vec<u8>)) {
     }
 }
 
+/// The detail, cut short between characters: the one text of a record that nothing else bounds.
+fn detail(death: &Death) -> &str {
+    let mut len = death.detail.len().min(DETAIL_BYTES_MAX);
+    while !death.detail.is_char_boundary(len) {
+        len -= 1;
+    }
+    &death.detail[..len]
+}
+
 fn put_death(out: &mut Vec<u8>, death: &Death) {
     out.put_u64_le(death.first_lsn);
     out.put_u32_le(death.attempts);
-    for len in [death.word.as_str().len(), death.detail.len(), death.backend.len()] {
+    for len in [death.word.as_str().len(), detail(death).len(), death.backend.len()] {
         put_varint(out, len);
     }
 }
@@ -193,7 +204,7 @@ fn put_door_text(out: &mut Vec<u8>, door: &Door) {
 
 fn put_death_text(out: &mut Vec<u8>, death: Option<&Death>) {
     if let Some(death) = death {
-        for text in [death.word.as_str(), &death.detail, &death.backend] {
+        for text in [death.word.as_str(), detail(death), &death.backend] {
             out.put_slice(text.as_bytes());
         }
     }

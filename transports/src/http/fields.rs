@@ -48,8 +48,8 @@ pub(super) struct Fields<'a> {
     pub(super) idempotency_key: Field<'a>,
     pub(super) traceparent: Field<'a>,
     pub(super) transfer_encoding: Field<'a>,
-    /// `ce-specversion` came: CloudEvents binary mode.
-    pub(super) binary: bool,
+    /// A header of the CloudEvents binding came.
+    pub(super) cloud_event: bool,
     /// `Prefer: handling=lenient` (RFC 7240, section 4.4).
     pub(super) lenient: bool,
     /// `tracestate` came; it may be split over several headers.
@@ -71,9 +71,9 @@ impl<'a> Fields<'a> {
                 "idempotency-key" => fields.idempotency_key.add(value),
                 "traceparent" => fields.traceparent.add(value),
                 "transfer-encoding" => fields.transfer_encoding.add(value),
-                "ce-specversion" => fields.binary = true,
                 "prefer" => fields.lenient |= asks_lenient(value),
                 "tracestate" => fields.tracestate = true,
+                name if name.starts_with("ce-") => fields.cloud_event = true,
                 _ => {}
             }
         }

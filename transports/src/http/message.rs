@@ -1,6 +1,5 @@
 //! A request's head as the message's metadata: attributes, trace context, dedupe id, kept headers, wishes.
 use super::{
-    binding,
     fields::{Field, Fields},
     problem::Problem,
     reply::Form,
@@ -8,7 +7,10 @@ use super::{
     target::Target,
 };
 use http::{HeaderMap, HeaderValue};
-use schemas::{AttributeFault, Attributes, ByteStr, Headers, Kind, Message, Mode, TraceContext, Wants, Word, trace};
+use schemas::{AttributeFault, ByteStr, Headers, Kind, Message, Mode, TraceContext, Wants, Word,
+    binding::{self, Found},
+    trace,
+};
 
 /// Longest `Idempotency-Key`.
 const IDEMPOTENCY_KEY_MAX: usize = 255;
@@ -22,14 +24,14 @@ const IDEMPOTENCY_KEY_MAX: usize = 255;
 /// `malformed` for header values that cannot be read, and the faults of attributes.
 pub(super) fn build(headers: &HeaderMap, fields: &Fields<'_>, target: &Target<'_>, settings: &HttpSettings) -> Result<(Message, Form), Problem> {
     let content_type = fields.content_type.at_most_once("Content-Type")?.map(|value| text(value, "Content-Type")).transpose()?;
-    let (mode, form) = match (fields.binary, content_type) {
-        (true, _) => (Mode::Binary, Form::Single),
-        (false, Some(content_type)) => (Mode::ByContentType, Form::of(content_type)),
-        (false, None) => (Mode::ByContentType, Form::Single),
+    let Found { attributes, mode, .. } = bind(headers, fields, target).map_err(|fault| Problem::new(fault.word, fault.detail))?;
+    let form = match (mode, content_type) {
+        (Mode::ByContentType, Some(content_type)) => Form::of(content_type),
+        (Mode::ByContentType, None) | (Mode::Binary | Mode::Sniff, _) => Form::Single,
     };
     let trace = trace_context(fields);
     let message = Message {
-        attributes: attributes(headers, fields.binary, target).map_err(|fault| Problem::new(fault.word, fault.detail))?,
+        attributes,
         headers: kept(headers, settings),
         subject: target.subject(),
         content_type: content_type.map(ByteStr::from),
@@ -49,14 +51,17 @@ pub(super) fn build(headers: &HeaderMap, fields: &Fields<'_>, target: &Target<'_
     Ok((message, form))
 }
 
-fn attributes(headers: &HeaderMap, binary: bool, target: &Target<'_>) -> Result<Attributes, AttributeFault> {
-    let mut attributes = if binary { binding::attributes(headers)? } else { Attributes::default() };
+fn bind(headers: &HeaderMap, fields: &Fields<'_>, target: &Target<'_>) -> Result<Found, AttributeFault> {
+    let mut found = Found::default();
+    if fields.cloud_event {
+        found = binding::http::read(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())), |_, _| {})?;
+    }
     if let Some(event_type) = &target.event_type {
-        if attributes.get("type").is_none() {
-            attributes.set("type", event_type, Kind::String)?;
+        if found.attributes.get("type").is_none() {
+            found.attributes.set("type", event_type, Kind::String)?;
         }
     }
-    Ok(attributes)
+    Ok(found)
 }
 
 fn kept(headers: &HeaderMap, settings: &HttpSettings) -> Headers {

@@ -11,7 +11,6 @@
 //! `message` (the head) → `body`, `coding` (the payload) → the gateway → `reply`.
 mod activity;
 mod auth;
-mod binding;
 mod body;
 mod coding;
 pub mod config;

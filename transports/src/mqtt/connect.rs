@@ -166,7 +166,7 @@ struct Options {
 impl Options {
     fn read(&mut self, mut properties: Properties<'_>, settings: &MqttSettings) -> Result<(), Fault> {
         let mut user = 0;
-        while let Some(id) = properties.next()? {
+        while let Some(id) = properties.next_id()? {
             let fields = &mut properties.fields;
             match id {
                 property::SESSION_EXPIRY => self.session_kept = fields.u32()? > 0,
@@ -205,7 +205,7 @@ impl<'a> Will<'a> {
         let mut said = Said::default();
         if version == Version::V5 {
             let mut properties = fields.properties()?;
-            while let Some(id) = properties.next()? {
+            while let Some(id) = properties.next_id()? {
                 if id == property::WILL_DELAY {
                     properties.fields.u32()?;
                 } else if !said.read(id, &mut properties.fields, settings.user_properties_max)? {

@@ -206,7 +206,7 @@ impl<'a> Fields<'a> {
 /// The properties of a packet (section 2.2.2).
 #[derive(Clone, Copy, Debug)]
 pub struct Properties<'a> {
-    /// Where the value of the property is read from that [`Properties::next`] named.
+    /// Where the value of the property is read from that [`Properties::next_id`] named.
     pub fields: Fields<'a>,
     seen: u64,
 }
@@ -271,7 +271,7 @@ impl Properties<'_> {
     ///
     /// # Errors
     /// Protocol error when a property other than a user property comes twice.
-    pub fn next(&mut self) -> Result<Option<u8>, Fault> {
+    pub fn next_id(&mut self) -> Result<Option<u8>, Fault> {
         if self.fields.is_empty() {
             return Ok(None);
         }
@@ -321,12 +321,12 @@ mod tests {
     #[test]
     fn a_property_comes_once() {
         let mut properties = Fields::new(&[2, property::PAYLOAD_FORMAT, 1]).properties().unwrap();
-        assert_eq!(properties.next().unwrap(), Some(property::PAYLOAD_FORMAT));
+        assert_eq!(properties.next_id().unwrap(), Some(property::PAYLOAD_FORMAT));
         assert!(properties.fields.flag().unwrap());
-        assert_eq!(properties.next().unwrap(), None);
+        assert_eq!(properties.next_id().unwrap(), None);
         let mut twice = Fields::new(&[4, 1, 1, 1, 1]).properties().unwrap();
-        assert!(twice.next().unwrap().is_some());
+        assert!(twice.next_id().unwrap().is_some());
         twice.fields.flag().unwrap();
-        assert_eq!(twice.next().unwrap_err().code, 0x82);
+        assert_eq!(twice.next_id().unwrap_err().code, 0x82);
     }
 }

@@ -45,29 +45,32 @@ pub struct Shared {
 }
 
 /// Serves one connection from its first byte to its last.
-pub async fn serve<S: Stream>(mut stream: S, peer: SocketAddr, shared: Arc<Shared>, mut shutdown: Shutdown) {
+pub async fn serve<S: Stream>(stream: S, peer: SocketAddr, shared: Arc<Shared>, shutdown: Shutdown) {
+    // Boxed, so that what CONNECT needs is gone when it is over.
+    if let Some(session) = Box::pin(begin(stream, peer, shared, shutdown)).await {
+        session.run().await;
+    }
+}
+
+async fn begin<S: Stream>(mut stream: S, peer: SocketAddr, shared: Arc<Shared>, mut shutdown: Shutdown) -> Option<Box<Session<S>>> {
     let mut input = BytesMut::new();
     let packet = tokio::select! {
         packet = timeout(shared.settings.connect_timeout, read_connect(&mut stream, &mut input, &shared.settings)) => packet,
-        () = shutdown.fired() => return,
+        () = shutdown.fired() => return None,
     };
-    let refusal = match packet {
+    let silent = |fault| Rejected { refused: Refused { version: None, fault }, login: false };
+    let rejected = match packet {
         Ok(Ok(Some(packet))) => match greet(&packet, peer, &shared) {
-            Ok(greeting) => {
-                drop(packet);
-                return open(stream, input, greeting, shared, shutdown).await;
-            }
-            Err(refusal) => refusal,
+            Ok(greeting) => return open(stream, &input, greeting, &shared, shutdown).await,
+            Err(rejected) => rejected,
         },
         // It closed by itself.
-        Ok(Ok(None)) => return,
-        Ok(Err(fault)) => Rejected { refused: Refused { version: None, fault }, login: false },
-        Err(_) => {
-            let fault = Fault::new(code::KEEP_ALIVE, "no CONNECT in time");
-            Rejected { refused: Refused { version: None, fault }, login: false }
-        }
+        Ok(Ok(None)) => return None,
+        Ok(Err(fault)) => silent(fault),
+        Err(_) => silent(Fault::new(code::KEEP_ALIVE, "no CONNECT in time")),
     };
-    reject(stream, peer, &shared, refusal).await;
+    reject(stream, peer, &shared, rejected).await;
+    None
 }
 
 /// A CONNECT that is not taken, and whether it showed credentials.
@@ -178,23 +181,29 @@ fn fault_of(refusal: &Refusal) -> Fault {
     Fault::new(code, refusal.detail.clone())
 }
 
-async fn open<S: Stream>(stream: S, input: BytesMut, greeting: Greeting, shared: Arc<Shared>, shutdown: Shutdown) {
+/// Enters the registry and says CONNACK; `None` when the client takes no packet as large as that.
+async fn open<S: Stream>(
+    stream: S,
+    input: &[u8],
+    greeting: Greeting,
+    shared: &Shared,
+    shutdown: Shutdown,
+) -> Option<Box<Session<S>>> {
     let Greeting { peer, intake, keep_alive, asked, client, assigned, session_kept, will } = greeting;
-    let Shared { settings, gate, registry } = &*shared;
+    let Shared { settings, gate, registry } = shared;
     let principal = intake.origin().principal.name.clone();
-    let place = registry.enter(principal.clone(), client.clone()).await;
+    let place = registry.enter(principal.clone(), client.clone(), settings.connect_timeout).await;
     let mut output = Output::default();
     let assigned = assigned.then_some(client.as_str());
     let welcome = Welcome { keep_alive, keep_alive_changed: keep_alive != asked, assigned };
     connack(output.bytes(), peer.version, settings, welcome);
-    let fits = u32::try_from(output.len()).is_ok_and(|bytes| bytes <= peer.max_packet);
-    if !fits {
-        return;
+    if !u32::try_from(output.pending()).is_ok_and(|bytes| bytes <= peer.max_packet) {
+        return None;
     }
     let start = Start {
         stream,
         // A copy: the buffer that held CONNECT goes.
-        input: BytesMut::from(&input[..]),
+        input: BytesMut::from(input),
         output,
         peer,
         settings: Arc::clone(settings),
@@ -205,13 +214,12 @@ async fn open<S: Stream>(stream: S, input: BytesMut, greeting: Greeting, shared:
         keep_alive,
         session_kept,
     };
-    drop(input);
-    let _counted = Counted::new(Arc::clone(gate), peer.version);
-    Session { link: Link::new(start), intake, will, shutdown }.run().await;
+    let counted = Counted::new(Arc::clone(gate), peer.version);
+    Some(Box::new(Session { link: Link::new(start), intake, will, shutdown, counted }))
 }
 
 /// Counts an open connection.
-struct Counted {
+pub struct Counted {
     gate: Arc<dyn Gate>,
     version: Version,
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{Answers, Gate, Room, Share, Ticket};
 use bytes::BytesMut;
-use schemas::{Message, Refusal};
+use schemas::{Message, Refusal, Word};
 use std::{
     collections::VecDeque,
     num::NonZeroU16,
@@ -186,6 +186,13 @@ impl<S: Stream> Link<S> {
         Some(next)
     }
 
+    /// Gives back what the line does not need while it is empty.
+    pub fn rest(&mut self) {
+        if self.queue.is_empty() {
+            self.queue = VecDeque::new();
+        }
+    }
+
     /// Whether somebody must do something for the link: hand a message over, or wait for room.
     pub fn needs(&self) -> bool {
         !self.queue.is_empty() || self.room_wanted.is_some()
@@ -205,6 +212,7 @@ impl<S: Stream> Link<S> {
 
     /// Reads nothing more; the link ends when what was read has been handed over and answered.
     pub fn stop(&mut self) {
+        self.room_wanted = None;
         self.close(End::Stopping);
     }
 
@@ -229,7 +237,7 @@ impl<S: Stream> Link<S> {
             match self.read(cx) {
                 Ok(()) => {}
                 // What was read before is handed over first.
-                Err(end @ (End::Closed | End::Broken | End::Left { .. } | End::Fault(_))) => self.close(end),
+                Err(end @ (End::Closed | End::Broken | End::Left { .. } | End::Fault(_) | End::Stopping)) => self.close(end),
                 Err(end) => return Err(end),
             }
             self.flush(cx)?;
@@ -256,7 +264,7 @@ impl<S: Stream> Link<S> {
     }
 
     fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
-        if self.output.len() == 0 {
+        if self.output.pending() == 0 {
             return Ok(());
         }
         match self.output.poll_flush(&mut self.stream, cx) {
@@ -267,7 +275,7 @@ impl<S: Stream> Link<S> {
 
     fn read(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         loop {
-            let wanted = if self.output.len() > OUTPUT_MAX { None } else { self.take_packets()? };
+            let wanted = if self.output.pending() > OUTPUT_MAX { None } else { self.take_packets()? };
             let Some(wanted) = wanted else {
                 self.paused = true;
                 return Ok(());
@@ -287,21 +295,27 @@ impl<S: Stream> Link<S> {
     }
 
     fn check_closing(&mut self) -> Result<(), End> {
-        let Some((end, since)) = &self.closing else { return Ok(()) };
+        let Some((end, _)) = &self.closing else { return Ok(()) };
         let handed_over = self.queue.is_empty() && self.submitting.is_none();
         let done = match end {
             // Its reading side may be open: what is due is still sent.
-            End::Closed | End::Stopping => handed_over && self.answers.is_empty() && self.output.len() == 0,
-            _ => handed_over,
+            End::Closed | End::Stopping => handed_over && self.answers.is_empty() && self.output.pending() == 0,
+            End::Broken
+            | End::Left { .. }
+            | End::Fault(_)
+            | End::Refused(_)
+            | End::TakenOver
+            | End::AnswerLate
+            | End::Stuck => handed_over,
         };
-        if done || self.now.duration_since(*since) >= self.settings.drain_timeout { Err(end.clone()) } else { Ok(()) }
+        if done { Err(end.clone()) } else { Ok(()) }
     }
 
     fn poll_timers(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         loop {
-            let (at, end) = self.next_deadline();
+            let (at, clock) = self.next_deadline();
             if at <= self.now {
-                return Err(end);
+                return Err(clock.end(self.closing.as_ref()));
             }
             // A later deadline is met when the timer fires early; an earlier one moves it.
             if self.timer.deadline() > at || self.timer.is_elapsed() {
@@ -314,24 +328,41 @@ impl<S: Stream> Link<S> {
         }
     }
 
-    fn next_deadline(&self) -> (Instant, End) {
-        let fault = || End::Fault(Fault::new(code::KEEP_ALIVE, "nothing was heard within one and a half times the keep alive"));
-        let held = || End::Refused(Answer::Disconnect(code::QUOTA, "overloaded: the message was held as long as allowed".to_owned()));
+    /// The next time at which something is too late, and what it means then.
+    fn next_deadline(&self) -> (Instant, Clock) {
         let settings = &self.settings;
-        let idle = (self.closing.is_none() && !self.paused).then(|| (self.last_packet + self.keep_alive, 0));
-        let answer = self.answers.head_since().map(|since| (Instant::from_std(since) + settings.answer_timeout, 1));
-        let hold = self.submitting.map(|since| (since + self.hold, 2));
-        let stuck = self.output.stuck_since().map(|since| (since + settings.write_timeout, 3));
-        let drain = self.closing.as_ref().map(|(_, since)| (*since + settings.drain_timeout, 4));
+        let idle = (self.closing.is_none() && !self.paused).then(|| (self.last_packet + self.keep_alive, Clock::KeepAlive));
+        let answer = self.answers.head_since().map(|since| (Instant::from_std(since) + settings.answer_timeout, Clock::Answer));
+        let hold = self.submitting.map(|since| (since + self.hold, Clock::Hold));
+        let stuck = self.output.stuck_since().map(|since| (since + settings.write_timeout, Clock::Write));
+        let drain = self.closing.as_ref().map(|(_, since)| (*since + settings.drain_timeout, Clock::Drain));
         let first = [idle, answer, hold, stuck, drain].into_iter().flatten().min();
-        let Some((at, which)) = first else { return (self.now + settings.answer_timeout, End::Stuck) };
-        let end = match which {
-            0 if at <= self.now => fault(),
-            1 => End::AnswerLate,
-            2 if at <= self.now => held(),
-            4 => self.closing.as_ref().map_or(End::Stuck, |(end, _)| end.clone()),
-            _ => End::Stuck,
-        };
-        (at, end)
+        // Nothing runs only while somebody else waits for room, with a limit of his own.
+        first.unwrap_or((self.now + settings.answer_timeout, Clock::Answer))
+    }
+}
+
+/// What a deadline is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Clock {
+    KeepAlive,
+    Answer,
+    Hold,
+    Write,
+    Drain,
+}
+
+impl Clock {
+    fn end(self, closing: Option<&(End, Instant)>) -> End {
+        match self {
+            Clock::KeepAlive => End::Fault(Fault::new(code::KEEP_ALIVE, "nothing came within one and a half times the keep alive")),
+            Clock::Answer => End::AnswerLate,
+            Clock::Hold => {
+                let reason = format!("{}: the message was held as long as allowed", Word::Overloaded);
+                End::Refused(Answer::Disconnect(code::QUOTA, reason))
+            }
+            Clock::Write => End::Stuck,
+            Clock::Drain => closing.map_or(End::Stuck, |(end, _)| end.clone()),
+        }
     }
 }

@@ -119,8 +119,8 @@ fn refusal(fault: AttributeFault) -> Refusal {
 mod tests {
     use super::*;
 
-    fn bind_user(user: &[(&'static str, &'static str)], said: Said<'static>) -> Result<Message, Refusal> {
-        let said = Said { user: user.iter().copied().collect(), ..said };
+    fn bind_user(user: &[(&'static str, &'static str)], said: &Said<'static>) -> Result<Message, Refusal> {
+        let said = Said { user: user.iter().copied().collect(), ..said.clone() };
         let settings = MqttSettings { keep_headers: vec!["site".to_owned()], ..MqttSettings::default() };
         bind(Message::default(), &said, &settings)
     }
@@ -128,17 +128,17 @@ mod tests {
     #[test]
     fn modes_headers_and_trace() {
         let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        let bare = bind_user(&[("Site", "x"), ("other", "y"), ("traceparent", parent)], Said::default()).unwrap();
+        let bare = bind_user(&[("Site", "x"), ("other", "y"), ("traceparent", parent)], &Said::default()).unwrap();
         assert_eq!((bare.mode, bare.content_type.clone()), (Mode::ByContentType, None));
         assert_eq!(bare.headers.iter().collect::<Vec<_>>(), [("site", "x")]);
         assert_eq!(bare.trace.unwrap().to_string(), parent);
         let event = [("specversion", "1.0"), ("id", "1"), ("source", "/s"), ("type", "t")];
-        let binary = bind_user(&event, Said { content_type: Some("text/plain"), expiry: Some(0), ..Said::default() }).unwrap();
+        let binary = bind_user(&event, &Said { content_type: Some("text/plain"), expiry: Some(0), ..Said::default() }).unwrap();
         assert_eq!((binary.mode, binary.attributes.get("id")), (Mode::Binary, Some("1")));
         assert!(binary.attributes.get(EXPIRYTIME).is_some());
-        let reserved = bind_user(&[("anygatetenant", "x")], Said::default()).unwrap_err();
+        let reserved = bind_user(&[("anygatetenant", "x")], &Said::default()).unwrap_err();
         assert_eq!(reserved.word, Word::ReservedAttribute);
-        let state_alone = bind_user(&[("tracestate", "a=1")], Said::default()).unwrap();
+        let state_alone = bind_user(&[("tracestate", "a=1")], &Said::default()).unwrap();
         assert!(state_alone.tracestate.is_none(), "a tracestate without a traceparent means nothing");
     }
 }

@@ -124,7 +124,8 @@ impl<S: Stream> Link<S> {
 
     fn take_room(&mut self, bytes: usize, acknowledged: bool, behind: bool) -> Result<Space, End> {
         if self.gate.is_stopping() {
-            return Err(self.refused(&Refusal::new(Word::ShuttingDown, "the gateway is stopping")));
+            // What was handed over is still answered.
+            return Err(End::Stopping);
         }
         let needed = bytes.max(ROOM_MIN);
         if !self.share.can_ever_take(needed) {
@@ -163,7 +164,7 @@ impl<S: Stream> Link<S> {
         let room = self.granted.take().unwrap_or_default();
         if header.remaining < COPY_BELOW {
             let whole = &input[header.size..header.total()];
-            self.line_up(header, whole, room, |payload| Bytes::copy_from_slice(payload))?;
+            self.line_up(header, whole, room, Bytes::copy_from_slice)?;
             input.advance(header.total());
             return Ok(());
         }
@@ -229,7 +230,7 @@ fn read_ack(body: &[u8], version: Version) -> Result<u16, Fault> {
         fields.u8()?;
         if !fields.is_empty() {
             let mut properties = fields.properties()?;
-            while let Some(property) = properties.next()? {
+            while let Some(property) = properties.next_id()? {
                 read_reason_property(property, &mut properties, "an acknowledgement")?;
             }
         }
@@ -250,7 +251,7 @@ fn read_disconnect(body: &[u8], session_kept: bool) -> Result<bool, Fault> {
     }
     if !fields.is_empty() {
         let mut properties = fields.properties()?;
-        while let Some(id) = properties.next()? {
+        while let Some(id) = properties.next_id()? {
             if id == property::SESSION_EXPIRY {
                 if properties.fields.u32()? > 0 && !session_kept {
                     return Err(Fault::protocol("a session that was to end is to be kept now"));

@@ -58,7 +58,7 @@ pub struct Said<'a> {
 }
 
 impl<'a> Said<'a> {
-    /// Reads the property that [`Properties::next`] named, if it is one that a message has; else says `false`.
+    /// Reads the property that [`Properties::next_id`] named, if it is one that a message has; else says `false`.
     ///
     /// # Errors
     /// Malformed; protocol error for a response topic with wildcards (MQTT-3.3.2-14) or too many user properties.
@@ -126,7 +126,7 @@ impl<'a> Publish<'a> {
         let mut alias = None;
         if version == Version::V5 {
             let mut properties = fields.properties()?;
-            while let Some(id) = properties.next()? {
+            while let Some(id) = properties.next_id()? {
                 if id == property::ALIAS {
                     alias = Some(read_alias(&mut properties, limits.alias)?);
                 } else if !said.read(id, &mut properties.fields, limits.user_properties)? {

@@ -11,8 +11,9 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::timeout};
 
 /// Principal and client identifier.
 type Key = (ByteStr, ByteStr);
@@ -30,8 +31,8 @@ struct Entry {
 
 impl Registry {
     /// Enters a connection. The one that had the place is told, and this waits until it has ended, so that no message of the
-    /// old connection comes after one of the new.
-    pub async fn enter(self: &Arc<Self>, principal: ByteStr, client: ByteStr) -> Place {
+    /// old connection comes after one of the new; but not longer than `wait`.
+    pub async fn enter(self: &Arc<Self>, principal: ByteStr, client: ByteStr, wait: Duration) -> Place {
         let entry = Arc::new(Entry::default());
         let key = (principal, client);
         let old = self.lock().insert(key.clone(), Arc::clone(&entry));
@@ -39,7 +40,7 @@ impl Registry {
         if let Some(old) = old {
             old.taken.store(true, Ordering::Release);
             old.waker.wake();
-            old.gone.notified().await;
+            let _ended = timeout(wait, old.gone.notified()).await;
         }
         place
     }
@@ -92,14 +93,16 @@ mod tests {
     use super::*;
     use std::future::poll_fn;
 
+    const WAIT: Duration = Duration::from_secs(5);
+
     #[tokio::test]
     async fn the_newcomer_waits_for_the_old_one() {
         let registry = Arc::new(Registry::default());
-        let old = registry.enter("ann".into(), "c".into()).await;
-        let other = registry.enter("bob".into(), "c".into()).await;
+        let old = registry.enter("ann".into(), "c".into(), WAIT).await;
+        let other = registry.enter("bob".into(), "c".into(), WAIT).await;
         let newcomer = tokio::spawn({
             let registry = Arc::clone(&registry);
-            async move { registry.enter("ann".into(), "c".into()).await }
+            async move { registry.enter("ann".into(), "c".into(), WAIT).await }
         });
         poll_fn(|cx| old.poll_taken(cx)).await;
         assert!(!newcomer.is_finished());

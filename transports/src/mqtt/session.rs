@@ -2,13 +2,19 @@
 use super::{
     answer::Answer,
     fault::code,
+    handshake::Counted,
     link::{End, Link},
     message,
     stream::Stream,
 };
 use crate::{Intake, Ticket, net::Shutdown};
 use schemas::{Message, Refusal, Word};
-use std::{future::Future, future::poll_fn, pin::pin, task::Poll, time::Duration};
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    task::{Context, Poll},
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::timeout,
@@ -40,27 +46,30 @@ pub struct Session<S> {
     pub will: Option<Box<Testament>>,
     /// Fired when the gateway stops.
     pub shutdown: Shutdown,
+    /// Counts the connection as open until it is dropped.
+    #[allow(dead_code, reason = "dropping it is its use")]
+    pub counted: Counted,
 }
 
 impl<S: Stream> Session<S> {
     /// Serves until the connection ends, and ends it.
-    pub async fn run(mut self) {
+    pub async fn run(mut self: Box<Self>) {
         let end = self.serve().await;
         tracing::debug!(peer = %self.intake.origin().peer, client = %self.intake.origin().client, ?end, "mqtt connection ended");
-        self.say_goodbye(&end).await;
+        Box::pin(self.say_goodbye(&end)).await;
         // 3.14.4-3: the will goes with a DISCONNECT that does not ask for it, and with nothing else.
         if !matches!(end, End::Left { will: false }) {
-            self.send_will().await;
+            Box::pin(self.send_will()).await;
         }
         self.link.leave();
-        self.linger(&end).await;
+        Box::pin(self.linger(&end)).await;
     }
 
     async fn serve(&mut self) -> End {
         let Session { link, intake, shutdown, .. } = self;
         let mut fired = pin!(shutdown.fired());
         let mut stopping = false;
-        let mut poll_link = |link: &mut Link<S>, cx: &mut std::task::Context<'_>| {
+        let mut poll_link = |link: &mut Link<S>, cx: &mut Context<'_>| {
             if !stopping && fired.as_mut().poll(cx).is_ready() {
                 stopping = true;
                 link.stop();
@@ -68,27 +77,18 @@ impl<S: Stream> Session<S> {
             link.poll(cx)
         };
         loop {
-            while let Some(next) = link.take_next() {
-                let ticket = match next.work {
-                    Err(refusal) => Ticket::now(refusal.into()),
-                    Ok((message, room)) => {
-                        let submit = pin!(intake.submit_in(room, message));
-                        match beside(submit, |cx| poll_link(link, cx)).await {
-                            Ok(ticket) => ticket,
-                            Err(end) => return end,
-                        }
-                    }
-                };
-                link.handed_over(next.id, ticket);
+            // Boxed, so that an idle connection does not keep room for a message on its way.
+            if !link.queue.is_empty()
+                && let Some(end) = Box::pin(hand_over(link, intake, &mut poll_link)).await
+            {
+                return end;
             }
-            if let Some(bytes) = link.room_wanted {
-                let reserve = pin!(intake.reserve(bytes));
-                match beside(reserve, |cx| poll_link(link, cx)).await {
-                    Ok(Ok(permit)) => link.grant(permit.into_room()),
-                    Ok(Err(refusal)) => return link.refused(&refusal),
-                    Err(end) => return end,
-                }
+            if let Some(bytes) = link.room_wanted
+                && let Some(end) = Box::pin(wait_for_room(bytes, link, intake, &mut poll_link)).await
+            {
+                return end;
             }
+            link.rest();
             let wait = poll_fn(|cx| match poll_link(link, cx) {
                 Poll::Ready(end) => Poll::Ready(Some(end)),
                 Poll::Pending if link.needs() => Poll::Ready(None),
@@ -154,6 +154,9 @@ impl<S: Stream> Session<S> {
 
     fn lost_will(&self, refusal: &Refusal) {
         self.link.gate.refused(refusal.word);
+        if refusal.word == Word::ShuttingDown {
+            return;
+        }
         tracing::warn!(client = %self.intake.origin().client, failure = %refusal.word, detail = %refusal.detail, "a will was not taken");
     }
 
@@ -164,7 +167,7 @@ impl<S: Stream> Session<S> {
         let stream = &mut self.link.stream;
         let read_away = async {
             stream.shutdown().await?;
-            let mut sink = [0; 1024];
+            let mut sink = vec![0; 1024];
             let mut left = LINGER_BYTES;
             while left > 0 {
                 match stream.read(&mut sink).await? {
@@ -178,10 +181,49 @@ impl<S: Stream> Session<S> {
     }
 }
 
+/// Hands over all messages of the line, one at a time; returns why the connection ends meanwhile.
+async fn hand_over<S: Stream>(
+    link: &mut Link<S>,
+    intake: &mut Intake,
+    poll_link: &mut impl FnMut(&mut Link<S>, &mut Context<'_>) -> Poll<End>,
+) -> Option<End> {
+    while let Some(next) = link.take_next() {
+        let ticket = match next.work {
+            Err(refusal) => Ticket::now(refusal.into()),
+            Ok((message, room)) => {
+                let submit = pin!(intake.submit_in(room, message));
+                match beside(submit, |cx| poll_link(link, cx)).await {
+                    Ok(ticket) => ticket,
+                    Err(end) => return Some(end),
+                }
+            }
+        };
+        link.handed_over(next.id, ticket);
+    }
+    None
+}
+
+/// Waits for the room that the next PUBLISH needs; returns why the connection ends meanwhile.
+async fn wait_for_room<S: Stream>(
+    bytes: usize,
+    link: &mut Link<S>,
+    intake: &mut Intake,
+    poll_link: &mut impl FnMut(&mut Link<S>, &mut Context<'_>) -> Poll<End>,
+) -> Option<End> {
+    let reserve = pin!(intake.reserve(bytes));
+    match beside(reserve, |cx| poll_link(link, cx)).await {
+        Ok(Ok(permit)) => link.grant(permit.into_room()),
+        Ok(Err(refusal)) if refusal.word == Word::ShuttingDown => link.stop(),
+        Ok(Err(refusal)) => return Some(link.refused(&refusal)),
+        Err(end) => return Some(end),
+    }
+    None
+}
+
 /// Waits for `work` while the link goes on.
 async fn beside<F: Future>(
-    mut work: std::pin::Pin<&mut F>,
-    mut poll_link: impl FnMut(&mut std::task::Context<'_>) -> Poll<End>,
+    mut work: Pin<&mut F>,
+    mut poll_link: impl FnMut(&mut Context<'_>) -> Poll<End>,
 ) -> Result<F::Output, End> {
     poll_fn(|cx| {
         if let Poll::Ready(done) = work.as_mut().poll(cx) {

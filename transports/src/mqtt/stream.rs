@@ -75,7 +75,7 @@ impl Output {
     }
 
     /// Bytes that have not left.
-    pub fn len(&self) -> usize {
+    pub fn pending(&self) -> usize {
         self.bytes.len() - self.written
     }
 

@@ -49,7 +49,7 @@ impl Filters {
 }
 
 fn read_properties(mut properties: Properties<'_>, kind: Kind) -> Result<(), Fault> {
-    while let Some(id) = properties.next()? {
+    while let Some(id) = properties.next_id()? {
         match (id, kind) {
             (property::USER, _) => {
                 properties.fields.string()?;

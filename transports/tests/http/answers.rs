@@ -149,7 +149,7 @@ async fn a_receipt_waits_until_it_is_true() {
     assert_eq!(status(&answer), "503");
     assert!(answer.contains("\"outcome\":\"unknown\""), "{answer}");
 
-    let slot = Slot::new(2);
+    let slot = Slot::new(2, false);
     let given = slot.clone();
     server.gate.script(move |_| Answer::Slot(given.clone(), receipt("a")));
     client.send(post("/events", "", "{}")).await;

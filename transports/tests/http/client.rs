@@ -48,6 +48,7 @@ impl Server {
 
     /// One request on its own connection.
     pub async fn ask(&self, request: &str) -> String {
+        eprintln!("ask {:.90?}", request);
         let mut client = self.connect().await;
         client.send(request).await;
         client.answer().await
@@ -70,6 +71,7 @@ pub struct Client {
 
 impl Client {
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        eprintln!("send {:.300?}", String::from_utf8_lossy(bytes.as_ref()));
         self.stream.write_all(bytes.as_ref()).await.unwrap();
     }
 

@@ -3,6 +3,7 @@
 mod client;
 mod flow;
 mod life;
+mod other_codec;
 mod publishing;
 mod strict;
 mod support;

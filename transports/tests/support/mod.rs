@@ -150,7 +150,7 @@ impl FakeGate {
                 Answer::Now(verdict) => return Ok(Ticket::now(verdict)),
                 Answer::Refuse(refusal) => return Err(refusal),
                 Answer::Durable(lsn, receipt) => return Ok(Ticket::durable(lsn, receipt, room)),
-                Answer::Slot(slot, receipt) => return Ok(Ticket::slot(slot, receipt, room)),
+                Answer::Slot(slot, receipt) => return Ok(Ticket::slot(slot, 0, receipt, room)),
                 Answer::After(wait, next) => {
                     tokio::time::sleep(wait).await;
                     *next
@@ -172,7 +172,7 @@ impl Gate for FakeGate {
     }
 
     fn durable_wait(&self) -> Box<dyn DurableWait> {
-        Box::new(Arc::clone(&self.watermark))
+        Box::new(Wait(Arc::clone(&self.watermark)))
     }
 
     fn admit(&self, _: SocketAddr) -> Result<(), Refusal> {
@@ -212,13 +212,15 @@ impl Watermark {
     }
 }
 
-impl DurableWait for Arc<Watermark> {
+struct Wait(Arc<Watermark>);
+
+impl DurableWait for Wait {
     fn poll_durable(&mut self, cx: &mut Context<'_>, lsn: u64) -> Poll<Result<(), Lost>> {
-        let mut wakers = self.wakers.lock().unwrap();
-        if self.durable.load(Ordering::SeqCst) >= lsn {
+        let mut wakers = self.0.wakers.lock().unwrap();
+        if self.0.durable.load(Ordering::SeqCst) >= lsn {
             return Poll::Ready(Ok(()));
         }
-        if self.lost.load(Ordering::SeqCst) {
+        if self.0.lost.load(Ordering::SeqCst) {
             return Poll::Ready(Err(Lost));
         }
         wakers.push(cx.waker().clone());

@@ -14,6 +14,7 @@ impl Plugin for KafkaConfig {
     fn build(&self, cx: &BuildContext<'_>) -> Result<Arc<dyn Backend>, String> {
         let brokers = self.brokers.iter().map(ToString::to_string).collect();
         let mut settings = KafkaSettings::new(brokers, self.topic.clone());
+        cx.name.clone_into(&mut settings.name);
         settings.topics_allowed.clone_from(&self.topics_allowed);
         settings.key.clone_from(&self.key);
         settings.mode = match self.mode {

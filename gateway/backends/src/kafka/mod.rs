@@ -11,8 +11,8 @@
 //! * the same key goes to the same partition as with Java's client (`murmur2_random`);
 //! * topics are never made: a missing one is a destination fault within about ten seconds.
 //!
-//! The hop's `traceparent` header is the event's `trace` as it is when [`Backend::deliver`] is called: who makes a span for
-//! the delivery puts it there first. The event's own `ce_traceparent` is not touched.
+//! The hop's `traceparent` header is the span of the delivery ([`schemas::Event::delivery_span`]), which the lane reports. The
+//! event's own `ce_traceparent` is not touched.
 //!
 //! It deliberately has no transactions and no schema registry, and makes no second attempt of its own beside librdkafka's:
 //! what comes back as a retry is the lane's to offer again. All blocking calls are made on the producer's own thread or on
@@ -70,7 +70,7 @@ impl Kafka {
         if let Some(name) = topic.fixed().filter(|name| !topic::is_legal(name)) {
             return Err(format!("{name:?} is no topic name: at most 249 letters, digits, '.', '_' and '-'"));
         }
-        let recipe = Recipe { topic, key: settings.key.clone(), mode: settings.mode };
+        let recipe = Recipe { topic, key: settings.key.clone(), mode: settings.mode, backend: crate::fault::hash(settings.name.as_bytes()) };
         let known = Arc::new(Known::new(RECORD_BYTES_DEFAULT));
         let line = Arc::new(Line::new(settings, recipe, known).map_err(|error| error.to_string())?);
         let served = Arc::clone(&line);

@@ -21,6 +21,8 @@ pub(crate) struct Recipe {
     pub(crate) topic: TopicRule,
     pub(crate) key: Option<Template>,
     pub(crate) mode: Mode,
+    /// The hash of the backend's name: which of an event's deliveries this is.
+    pub(crate) backend: u64,
 }
 
 /// Space that one call reuses for all of its records.
@@ -86,7 +88,7 @@ impl Recipe {
         scratch: &'r mut Scratch,
     ) -> BaseRecord<'r, str, [u8], usize> {
         let trace_state = tracestate(event);
-        let hop = binding::Hop { trace: event.trace, tracestate: trace_state };
+        let hop = binding::Hop { trace: event.delivery_span(self.backend), tracestate: trace_state };
         let mut headers = Some(OwnedHeaders::new_with_capacity(HEADERS));
         let mut add = |name: &str, value: &[u8]| {
             headers = headers.take().map(|headers| headers.insert(Header { key: name, value: Some(value) }));

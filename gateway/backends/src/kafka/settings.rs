@@ -64,6 +64,8 @@ impl Default for Tls {
 /// Everything that a Kafka backend is told.
 #[derive(Clone, Debug)]
 pub struct KafkaSettings {
+    /// The backend's name in the config: part of what makes the spans of an event's deliveries differ. Default: `kafka`.
+    pub name: String,
     /// `host:port` of brokers to start from.
     pub brokers: Vec<String>,
     /// The topic, or a template of it.
@@ -99,6 +101,7 @@ impl KafkaSettings {
     /// The defaults.
     pub fn new(brokers: Vec<String>, topic: Template) -> Self {
         KafkaSettings {
+            name: "kafka".to_owned(),
             brokers,
             topic,
             topics_allowed: Vec::new(),

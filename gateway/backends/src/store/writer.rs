@@ -254,3 +254,71 @@ fn put(connection: &Connection, event: &Event, tally: &mut Tally) -> rusqlite::R
     tally.id_reused += u64::from(known.is_some());
     Ok(seq)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use schemas::{AckLevel, Attributes, Door, Headers, Kind, TraceContext, Word};
+    use std::time::SystemTime;
+
+    fn event(lsn: u64, bytes: usize) -> Arc<Event> {
+        let mut attributes = Attributes::default();
+        for (name, value) in [("id", format!("e{lsn}").as_str()), ("source", "/s"), ("type", "t")] {
+            attributes.set(name, value, Kind::String).unwrap();
+        }
+        let envelope = attributes.freeze(vec![b'x'; bytes].into()).unwrap();
+        Arc::new(Event {
+            lsn,
+            lanes: 2,
+            key: schemas::order_key(&envelope),
+            envelope,
+            door: Door::default(),
+            headers: Headers::new(),
+            received: SystemTime::now(),
+            trace: TraceContext::from_random([1; 24], 0),
+            route: "".into(),
+            level: AckLevel::Durable,
+            death: None,
+        })
+    }
+
+    fn write(writer: &mut Writer, events: Events) -> Vec<Outcome> {
+        let (answer, mut answered) = oneshot::channel();
+        writer.write_calls(vec![Call { events, answer }]);
+        answered.try_recv().unwrap()
+    }
+
+    #[test]
+    fn a_full_disk_keeps_nothing_of_the_call_and_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = Writer::new(StoreSettings::new(folder.path().join("s.db")), Arc::default());
+        writer.open().unwrap();
+        let limit = |writer: &Writer, pages: u32| {
+            writer.connection.as_ref().unwrap().execute_batch(&format!("PRAGMA max_page_count = {pages}")).unwrap();
+        };
+        assert!(matches!(write(&mut writer, vec![event(1, 10)])[..], [Outcome::Done(_)]));
+        limit(&writer, 40);
+        let outcomes = write(&mut writer, vec![event(2, 10), event(3, 500_000)]);
+        assert!(
+            outcomes.iter().all(|outcome| matches!(outcome, Outcome::Retry(why) if why.word == Word::StorageFull)),
+            "{outcomes:?}"
+        );
+        limit(&writer, 1_000_000);
+        let outcomes = write(&mut writer, vec![event(2, 10), event(3, 500_000)]);
+        assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Done(_))), "{outcomes:?}");
+        let connection = writer.connection.as_ref().unwrap();
+        let rows: i64 = connection.query_row("SELECT count(*) FROM events", [], |row| row.get(0)).unwrap();
+        assert_eq!(rows, 3);
+        assert_eq!(writer.counts.failed_transactions.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_sync_that_failed_stops_the_writer_for_good() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = Writer::new(StoreSettings::new(folder.path().join("s.db")), Arc::default());
+        writer.after(&Fault::Sync(Why::new(Word::BackendUnavailable, "fsync: EIO")));
+        assert!(matches!(write(&mut writer, vec![event(1, 10)])[..], [Outcome::Destination(_)]));
+        assert!(writer.open().is_err());
+    }
+}

@@ -101,8 +101,7 @@ impl Cursor {
         if min_reader > FORMAT {
             return Some(Parsed::Newer(min_reader));
         }
-        let mut cursor =
-            Self { generation: take.u64()?, low: take.u64()?, passed: take.u64()?, ..Self::default() };
+        let mut cursor = Self { generation: take.u64()?, low: take.u64()?, passed: take.u64()?, ..Self::default() };
         let (ranges, flight, state) = (take.u32()?, take.u32()?, take.u32()? as usize);
         take.u32()?;
         for _ in 0..ranges {

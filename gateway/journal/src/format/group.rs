@@ -229,9 +229,9 @@ mod tests {
             for bit in 0..used.min(300) * 8 {
                 let mut bad = good.clone();
                 bad[bit / 8] ^= 1 << (bit % 8);
-                let whole = peek(&bad, 7).and_then(|h| verify(h, &bad, 9).map(|g| {
-                    (0..lanes.len()).all(|i| g.body(g.row(i).unwrap()).is_some())
-                }));
+                let whole = peek(&bad, 7).and_then(|h| {
+                    verify(h, &bad, 9).map(|g| (0..lanes.len()).all(|i| g.body(g.row(i).unwrap()).is_some()))
+                });
                 let body_len = usize::try_from(header.body_len).unwrap();
                 let table = lanes.len() * if lanes.len() == 3 { 20 } else { 12 };
                 if bit / 8 < HEADER + body_len + table {

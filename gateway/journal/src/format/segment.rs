@@ -84,8 +84,7 @@ impl Header {
         let mut take = Take(body.get(12..)?);
         let rows = take.u32()? as usize;
         let uuid = take.uuid()?;
-        let (number, first, resume, created, size) =
-            (take.u64()?, take.u64()?, take.u64()?, take.u64()?, take.u64()?);
+        let (number, first, resume, created, size) = (take.u64()?, take.u64()?, take.u64()?, take.u64()?, take.u64()?);
         let mut entered = [0; LANES];
         for lane in &mut entered {
             *lane = take.u64()?;
@@ -125,8 +124,7 @@ mod tests {
         let sealed = (0..MAX_ROWS as u64).map(|n| Sealed { number: n, first: 1, last: 2, end: 3, lanes: 4 }).collect();
         let mut entered = [0; LANES];
         entered[63] = 5;
-        let header =
-            Header { uuid: [1; 16], number: 99, first: 5, resume: 6, created: 7, size: 8, entered, sealed };
+        let header = Header { uuid: [1; 16], number: 99, first: 5, resume: 6, created: 7, size: 8, entered, sealed };
         let page = header.encode(3);
         assert_eq!(page.len(), PAGE);
         assert_eq!(Header::decode(&page, 3), Parsed::Good(header));

@@ -17,11 +17,11 @@ use crate::{
     format::{
         PAGE64,
         cursor::Cursor,
-        group::{self, COPY, HEADER, Parts, Row},
+        group::{self, COPY, HEADER, Row},
         meta::{Meta, SLOT, State},
         seed, segment,
     },
-    inner::{Bell, Ending, Inner, meta_path, no_lanes, write_meta},
+    inner::{Bell, Ending, Inner, LaneState, meta_path, no_lanes, write_meta},
     intake::Intake,
     ring::{Blank, Ring, Segment, count},
     stats::Counters,
@@ -65,30 +65,15 @@ pub(crate) fn open<D: Disk>(disk: D, options: Options) -> Result<Inner<D>, OpenE
         .map_err(OpenError::io(format!("make {}", options.dir.join("journal").display())))?;
     let _ = disk.remove(&options.dir.join("journal").join("next.tmp"));
     let next = if clean || !old { survey.next } else { survey.next + JUMP };
-    let states = no_lanes();
-    for (index, cursor) in cursors.into_iter().enumerate() {
-        let Some(id) = u8::try_from(index).ok().and_then(LaneId::new) else { continue };
-        let active = plan.lanes.iter().any(|lane| lane.id == id && lane.state == State::Active);
-        if !active {
-            continue;
-        }
-        let begins = plan.begins.contains(&id);
-        let opened = match cursor {
-            Some(cursor) if !begins => {
-                lanes::open_cursor(&disk, &options, id, &cursor, seed, lost.contains(&id)).map(|file| (cursor, file))
-            }
-            Some(_) | None => lanes::begin_cursor(&disk, &options, id, next, survey.entered[index], seed),
-        };
-        let (cursor, file) = opened.map_err(OpenError::io(format!("open the cursor of lane {id}")))?;
-        states[index].lock().map(|mut state| *state = lanes::state(cursor, file, old && !clean)).ok();
-    }
+    let start = Start { disk: &disk, options: &options, uuid: meta.uuid, seed, next, clean };
+    let states = start.lanes(&plan, cursors, &lost, &survey.entered, old && !clean)?;
     meta.lanes = plan.lanes;
     meta.starts += 1;
     meta.clean = false;
     meta.next = next;
     meta.generation += 1;
-    write_meta(&disk, &options, &meta).map_err(OpenError::io(format!("write {}", options.dir.join("meta").display())))?;
-
+    write_meta(&disk, &options, &meta)
+        .map_err(OpenError::io(format!("write {}", options.dir.join("meta").display())))?;
     let recovered = Recovered {
         clean: clean || !old,
         starts: meta.starts,
@@ -101,11 +86,33 @@ pub(crate) fn open<D: Disk>(disk: D, options: Options) -> Result<Inner<D>, OpenE
     };
     let mut notices = std::mem::take(&mut survey.notices);
     notices.extend(lost.into_iter().map(|lane| Notice::CursorLost { lane }));
-    let ring = ring(&disk, &options, &meta, survey, clean, next, seed)?;
+    let ring = start.ring(survey)?;
+    let inner = assemble(Parts { disk, options, lock, seed, meta, states, ring, recovered });
+    for notice in &notices {
+        inner.notice(notice);
+    }
+    Ok(inner)
+}
+
+/// What a journal is put together from.
+struct Parts<D: Disk> {
+    disk: D,
+    options: Options,
+    lock: D::Lock,
+    seed: u32,
+    meta: Meta,
+    states: Vec<Mutex<LaneState<D::File>>>,
+    ring: Ring<D::File>,
+    recovered: Recovered,
+}
+
+fn assemble<D: Disk>(parts: Parts<D>) -> Inner<D> {
+    let Parts { disk, options, lock, seed, meta, states, ring, recovered } = parts;
+    let next = recovered.next.0;
     let active_end = ring.segments.back().map_or(PAGE64, |segment| segment.about.end);
     let tail = options.segment_size.saturating_sub(active_end);
     let bits = meta.lanes.iter().filter(|lane| lane.state == State::Active).fold(0, |bits, lane| bits | lane.id.bit());
-    let inner = Inner {
+    Inner {
         seed,
         uuid: meta.uuid,
         mark: Arc::new(Watermark::new(next - 1, options.shards)),
@@ -126,11 +133,7 @@ pub(crate) fn open<D: Disk>(disk: D, options: Options) -> Result<Inner<D>, OpenE
         lock,
         disk,
         options,
-    };
-    for notice in &notices {
-        inner.notice(notice);
     }
-    Ok(inner)
 }
 
 fn take_lock<D: Disk>(disk: &D, options: &Options) -> Result<D::Lock, OpenError> {
@@ -199,8 +202,8 @@ fn read_cursors<D: Disk>(
     for lane in meta.lanes.iter().filter(|lane| lane.state == State::Active) {
         let id = lane.id;
         let path = lanes::cursor_path(options, id);
-        let read = lanes::read_cursor(disk, options, id, seed)
-            .map_err(OpenError::io(format!("read {}", path.display())))?;
+        let read =
+            lanes::read_cursor(disk, options, id, seed).map_err(OpenError::io(format!("read {}", path.display())))?;
         cursors[id.index()] = Some(match read {
             Some(cursor) => cursor,
             None => {
@@ -220,94 +223,124 @@ fn read_cursors<D: Disk>(
     Ok((cursors, lost))
 }
 
-/// The ring to go on with: the last segment after a clean stop, a fresh one with a copy of the last group otherwise.
-fn ring<D: Disk>(
-    disk: &D,
-    options: &Options,
-    meta: &Meta,
-    survey: Survey<D::File>,
-    clean: bool,
-    next: u64,
+/// The steps of a start that write.
+struct Start<'a, D: Disk> {
+    disk: &'a D,
+    options: &'a Options,
+    uuid: [u8; 16],
     seed: u32,
-) -> Result<Ring<D::File>, OpenError> {
-    let mut ring = Ring {
-        segments: VecDeque::from(survey.segments),
-        spares: VecDeque::new(),
-        scrap: survey.scrap,
-        in_hand: 0,
-        next_number: survey.next_number,
-        entered: survey.entered,
-    };
-    if clean {
-        if let Some(active) = ring.segments.back_mut() {
-            active.sealed = false;
-        }
-        return Ok(ring);
-    }
-    // The last segment ends before its last group from now on; if nothing is left of it, it is replaced.
-    let mut entered = ring.entered;
-    if let Some(last) = &survey.last {
-        let kept = last.lanes.iter().zip(&last.events).filter(|(_, event)| event.is_some()).map(|(lanes, _)| *lanes);
-        for (lane, n) in count(kept) {
-            entered[lane] -= n;
-        }
-    }
-    let mut replaced = None;
-    if let Some(mut old) = ring.segments.pop_back() {
-        if let Some(about) = survey.before_last {
-            old.about = about;
-        }
-        if old.about.last < old.about.first {
-            // Not scrap yet: until the copy is durable it has the last group.
-            replaced = Some(old);
-        } else {
-            ring.segments.push_back(old);
-        }
-    }
-    let number = ring.next_number;
-    ring.next_number += 1;
-    let path = options.dir.join("journal").join(segment::name(number));
-    let work = || OpenError::io(format!("write {}", path.display()));
-    let file = fresh_file(disk, options, &mut ring, number).map_err(work())?;
-    let first = survey.last.as_ref().map_or(next, |last| last.header.first);
-    let header = segment::Header {
-        uuid: meta.uuid,
-        number,
-        first,
-        resume: next,
-        created: now_micros(),
-        size: options.segment_size,
-        entered,
-        sealed: ring.sealed(),
-    };
-    let mut about = segment::Sealed { number, first, last: first - 1, end: PAGE64, lanes: 0 };
-    if let Some(last) = &survey.last {
-        let bytes = copy(last, number, seed);
-        file.write_at(&bytes, PAGE64).and_then(|()| file.sync_data()).map_err(work())?;
-        about.last = last.header.last();
-        about.end += bytes.len() as u64;
-        about.lanes = last.header.lanes;
-    }
-    put_header(&file, &header, seed).map_err(work())?;
-    if let Some((number, file)) = replaced.and_then(|old| Some((old.about.number, Arc::into_inner(old.file)?))) {
-        ring.scrap.push(Blank { number, file });
-    }
-    ring.segments.push_back(Segment {
-        file: Arc::new(file),
-        about,
-        resume: next,
-        entered: Some(Box::new(entered)),
-        sealed: false,
-    });
-    Ok(ring)
+    next: u64,
+    clean: bool,
 }
 
-fn fresh_file<D: Disk>(
-    disk: &D,
-    options: &Options,
-    ring: &mut Ring<D::File>,
-    number: u64,
-) -> io::Result<D::File> {
+impl<D: Disk> Start<'_, D> {
+    /// Opens the cursor files of the plan's lanes; those that begin or were lost are saved first.
+    fn lanes(
+        &self,
+        plan: &lanes::Plan,
+        cursors: Vec<Option<Cursor>>,
+        lost: &[LaneId],
+        entered: &[u64; LANES],
+        unclean: bool,
+    ) -> Result<Vec<Mutex<LaneState<D::File>>>, OpenError> {
+        let mut states = no_lanes();
+        for (index, cursor) in cursors.into_iter().enumerate() {
+            let Some(id) = u8::try_from(index).ok().and_then(LaneId::new) else { continue };
+            if !plan.lanes.iter().any(|lane| lane.id == id && lane.state == State::Active) {
+                continue;
+            }
+            let begins = plan.begins.contains(&id);
+            let opened = match cursor {
+                Some(cursor) if !begins => {
+                    lanes::open_cursor(self.disk, self.options, id, &cursor, self.seed, lost.contains(&id))
+                        .map(|file| (cursor, file))
+                }
+                Some(_) | None => {
+                    lanes::begin_cursor(self.disk, self.options, id, self.next, entered[index], self.seed)
+                }
+            };
+            let (cursor, file) = opened.map_err(OpenError::io(format!("open the cursor of lane {id}")))?;
+            states[index] = Mutex::new(lanes::state(cursor, file, unclean));
+        }
+        Ok(states)
+    }
+
+    /// The ring to go on with: the last segment after a clean stop, a fresh one with a copy of the last group otherwise.
+    fn ring(&self, survey: Survey<D::File>) -> Result<Ring<D::File>, OpenError> {
+        let mut ring = Ring {
+            segments: VecDeque::from(survey.segments),
+            spares: VecDeque::new(),
+            scrap: survey.scrap,
+            in_hand: 0,
+            next_number: survey.next_number,
+            entered: survey.entered,
+        };
+        if self.clean {
+            if let Some(active) = ring.segments.back_mut() {
+                active.sealed = false;
+            }
+            return Ok(ring);
+        }
+        // The last segment ends before its last group from now on; if nothing is left of it, it is replaced, but it is not
+        // scrap yet: until the copy is durable it has the last group.
+        let mut replaced = None;
+        if let Some(mut old) = ring.segments.pop_back() {
+            if let Some(about) = survey.before_last {
+                old.about = about;
+            }
+            if old.about.last < old.about.first {
+                replaced = Some(old);
+            } else {
+                ring.segments.push_back(old);
+            }
+        }
+        let fresh = self.fresh(&mut ring, survey.last.as_ref())?;
+        if let Some((number, file)) = replaced.and_then(|old| Some((old.about.number, Arc::into_inner(old.file)?))) {
+            ring.scrap.push(Blank { number, file });
+        }
+        ring.segments.push_back(fresh);
+        Ok(ring)
+    }
+
+    /// A fresh segment with a copy of the last group. Its header is written last: only then does it count.
+    fn fresh(&self, ring: &mut Ring<D::File>, last: Option<&LastGroup>) -> Result<Segment<D::File>, OpenError> {
+        let mut entered = ring.entered;
+        if let Some(last) = last {
+            let kept = last.lanes.iter().zip(&last.events).filter(|(_, e)| e.is_some()).map(|(lanes, _)| *lanes);
+            for (lane, n) in count(kept) {
+                entered[lane] -= n;
+            }
+        }
+        let number = ring.next_number;
+        ring.next_number += 1;
+        let path = self.options.dir.join("journal").join(segment::name(number));
+        let work = || OpenError::io(format!("write {}", path.display()));
+        let file = fresh_file(self.disk, self.options, ring, number).map_err(work())?;
+        let first = last.map_or(self.next, |last| last.header.first);
+        let header = segment::Header {
+            uuid: self.uuid,
+            number,
+            first,
+            resume: self.next,
+            created: now_micros(),
+            size: self.options.segment_size,
+            entered,
+            sealed: ring.sealed(),
+        };
+        let mut about = segment::Sealed { number, first, last: first - 1, end: PAGE64, lanes: 0 };
+        if let Some(last) = last {
+            let bytes = copy(last, number, self.seed);
+            file.write_at(&bytes, PAGE64).and_then(|()| file.sync_data()).map_err(work())?;
+            about.last = last.header.last();
+            about.end += bytes.len() as u64;
+            about.lanes = last.header.lanes;
+        }
+        put_header(&file, &header, self.seed).map_err(work())?;
+        Ok(Segment { file: Arc::new(file), about, resume: self.next, entered: Some(Box::new(entered)), sealed: false })
+    }
+}
+
+fn fresh_file<D: Disk>(disk: &D, options: &Options, ring: &mut Ring<D::File>, number: u64) -> io::Result<D::File> {
     let dir = options.dir.join("journal");
     // Files that are ready or were replaced earlier are taken first, so that a start needs no free space.
     if let Some(blank) = ring.scrap.pop() {
@@ -336,7 +369,8 @@ fn copy(last: &LastGroup, number: u64, seed: u32) -> Vec<u8> {
             None => Row::HOLE,
         });
     }
-    let parts = Parts { flags: COPY, segment: number, first: last.header.first, rows: &rows, lanes: &last.lanes };
+    let parts =
+        group::Parts { flags: COPY, segment: number, first: last.header.first, rows: &rows, lanes: &last.lanes };
     group::finish(&mut buf, &parts, seed);
     buf
 }

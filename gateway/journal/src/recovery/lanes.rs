@@ -44,11 +44,7 @@ pub(super) struct Plan {
 }
 
 /// Fits the config to the table. `pending` says how many events a lane still has.
-pub(super) fn plan(
-    table: &[Lane],
-    specs: &[LaneSpec],
-    pending: impl Fn(LaneId) -> u64,
-) -> Result<Plan, OpenError> {
+pub(super) fn plan(table: &[Lane], specs: &[LaneSpec], pending: impl Fn(LaneId) -> u64) -> Result<Plan, OpenError> {
     check_lanes(specs)?;
     let mut lanes: Vec<Lane> = table.to_vec();
     if lanes.is_empty() {
@@ -168,7 +164,8 @@ pub(super) fn open_cursor<D: Disk>(
 /// The state of a lane that goes on from `cursor`; after an unclean exit those in flight have one more behind them.
 pub(super) fn state<F>(cursor: Cursor, file: F, unclean: bool) -> LaneState<F> {
     let more = u32::from(unclean);
-    let exits: BTreeMap<u64, u32> = cursor.flight.iter().map(|(lsn, exits)| (*lsn, exits.saturating_add(more))).collect();
+    let exits: BTreeMap<u64, u32> =
+        cursor.flight.iter().map(|(lsn, exits)| (*lsn, exits.saturating_add(more))).collect();
     LaneState {
         tracker: Tracker::restore(&cursor),
         exits,

@@ -109,10 +109,8 @@ impl<D: Disk> Surveyor<'_, D> {
         let mut found = Vec::new();
         for number in numbers {
             let path = dir.join(segment::name(number));
-            let file = self
-                .disk
-                .open(&path, Open::Existing)
-                .map_err(OpenError::io(format!("open {}", path.display())))?;
+            let file =
+                self.disk.open(&path, Open::Existing).map_err(OpenError::io(format!("open {}", path.display())))?;
             let page = read_up_to(&file, 0, PAGE).map_err(OpenError::io(format!("read {}", path.display())))?;
             let (header, ready) = match Header::decode(&page, self.seed) {
                 Parsed::Good(header) if header.number == number => (Some(header), false),
@@ -153,6 +151,22 @@ impl<D: Disk> Surveyor<'_, D> {
         Ok((groups, damage, torn))
     }
 
+    /// Headers are synced before the first group: a group of its own behind a bad header is damage, not a ready file.
+    fn headless(&self, behind: &[Candidate<D::File>]) -> io::Result<Vec<u64>> {
+        let mut found = Vec::new();
+        for candidate in behind {
+            if candidate.ready && !self.begun(&candidate.blank)? {
+                break;
+            }
+            let (groups, ..) = self.scan(candidate.blank.number, 1, &candidate.blank.file)?;
+            if groups.iter().all(|group| group.header.is_copy()) {
+                break;
+            }
+            found.push(candidate.blank.number);
+        }
+        Ok(found)
+    }
+
     /// Reads everything that a start needs to know.
     pub(super) fn survey(&self) -> Result<Survey<D::File>, OpenError> {
         let reading = || OpenError::io(format!("read {}", self.dir().display()));
@@ -171,18 +185,7 @@ impl<D: Disk> Surveyor<'_, D> {
             corrupt_events: 0,
         };
         let newest = candidates.iter().rposition(|c| c.header.is_some());
-        // Headers are synced before the first group: a group of its own behind a bad header is damage, not a ready file.
-        let mut headless = Vec::new();
-        for candidate in &candidates[newest.map_or(0, |at| at + 1)..] {
-            if candidate.ready && !self.begun(&candidate.blank).map_err(reading())? {
-                break;
-            }
-            let (groups, ..) = self.scan(candidate.blank.number, 1, &candidate.blank.file).map_err(reading())?;
-            if groups.iter().all(|group| group.header.is_copy()) {
-                break;
-            }
-            headless.push(candidate.blank.number);
-        }
+        let headless = self.headless(&candidates[newest.map_or(0, |at| at + 1)..]).map_err(reading())?;
         let table = match newest.and_then(|at| candidates[at].header.clone()) {
             Some(header) => header,
             None if headless.is_empty() => {
@@ -262,7 +265,8 @@ impl<D: Disk> Surveyor<'_, D> {
             }
             for (offset, seen, next) in damage {
                 let from = (seen + 1).max(segment.about.first);
-                let events = if from < segment.resume && next >= segment.resume { next - segment.resume } else { next - from };
+                let events =
+                    if from < segment.resume && next >= segment.resume { next - segment.resume } else { next - from };
                 out.corrupt_groups += 1;
                 out.corrupt_events += events;
                 out.notices.push(Notice::CorruptGroup { segment: number, offset, events });
@@ -279,7 +283,10 @@ impl<D: Disk> Surveyor<'_, D> {
                         out.torn = true;
                         out.notices.push(Notice::TornTail { segment: number, offset: group.offset });
                     }
-                    add(&mut out.entered, last.lanes.iter().zip(&last.events).filter(|(_, e)| e.is_some()).map(|(l, _)| *l));
+                    add(
+                        &mut out.entered,
+                        last.lanes.iter().zip(&last.events).filter(|(_, e)| e.is_some()).map(|(l, _)| *l),
+                    );
                     out.last = Some(last);
                 } else {
                     let lanes = self.lanes_of(segment, group)?;
@@ -331,12 +338,7 @@ impl<D: Disk> Surveyor<'_, D> {
                 Some((row, body?.to_vec()))
             };
             let events = (0..count).map(&mut event).collect();
-            LastGroup {
-                header: group.header,
-                events,
-                torn,
-                lanes: (0..count).map(|at| group.lanes(at)).collect(),
-            }
+            LastGroup { header: group.header, events, torn, lanes: (0..count).map(|at| group.lanes(at)).collect() }
         })
     }
 }

@@ -1,12 +1,15 @@
 //! Kafka backends: topics that no sender chooses, settings that the gateway owns.
 
-use backends::kafka::config::{KafkaConfig, OWNED};
+use backends::kafka::config::{KafkaConfig, OWNED, SaslMechanism};
 use settings::{Node, codes};
 
 use super::Found;
 use super::templates::attributes_only;
 use crate::config::draft::Draft;
 use crate::config::model::Backend;
+
+/// A password in clear text.
+const CLEAR_TEXT: &str = "W404";
 
 pub(super) fn check(draft: &Draft<'_>, found: &mut Found<'_>) {
     for piece in &draft.backends {
@@ -20,6 +23,7 @@ pub(super) fn check(draft: &Draft<'_>, found: &mut Found<'_>) {
                 topic(kafka, inner, found);
                 key(kafka, inner, found);
                 tls(kafka, inner, found);
+                clear_text(kafka, inner, found);
             }
             Some(Backend::Store(_) | Backend::Null(_)) | None => {}
         }
@@ -67,6 +71,17 @@ fn tls(kafka: &KafkaConfig, inner: &Node, found: &mut Found<'_>) {
             let fault = found.error(entry.key_span, codes::MISSING, format!("{one} without {other}"));
             found.push(fault.label("a client certificate needs both").help(format!("add {other}: PATH")));
         }
+    }
+}
+
+/// A password that everybody on the way can read.
+fn clear_text(kafka: &KafkaConfig, inner: &Node, found: &mut Found<'_>) {
+    let plain = kafka.sasl.as_ref().is_some_and(|sasl| sasl.mechanism == SaslMechanism::Plain);
+    let away = kafka.brokers.iter().any(|broker| !broker.is_loopback());
+    let at = inner.get("sasl").and_then(|node| node.get("mechanism"));
+    if let (true, true, None, Some(at)) = (plain, away, &kafka.tls, at) {
+        let fault = found.warning(at.span, CLEAR_TEXT, "the password is sent in clear text");
+        found.push(fault.label("PLAIN without tls").help("add tls: {}, or use SCRAM-SHA-512"));
     }
 }
 

@@ -1,0 +1,9 @@
+//! The integration tests: one binary, its harness, and the rules of the repository as tests.
+//!
+//! What needs another program (a Kafka broker, mosquitto, Python clients) runs when `tests/run` has started it and says SKIPPED
+//! otherwise; with `CI=true` a missing one is a failure.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
+#![allow(missing_docs, reason = "tests are read, not linked")]
+
+mod architecture;
+mod tidy;
