@@ -99,7 +99,9 @@ impl Share {
 }
 
 fn take(used: &AtomicUsize, limit: usize, bytes: usize) -> Option<()> {
-    used.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |now| now.checked_add(bytes).filter(|after| *after <= limit)).ok().map(|_| ())
+    used.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |now| now.checked_add(bytes).filter(|after| *after <= limit))
+        .ok()
+        .map(|_| ())
 }
 
 /// Reserved bytes; dropping it gives them back.
@@ -146,7 +148,8 @@ fn give_back(share: Option<&Arc<Share>>, bytes: usize) {
         share.used.fetch_sub(bytes, Ordering::AcqRel);
         let before = share.budget.used.fetch_sub(bytes, Ordering::AcqRel);
         // Somebody can be waiting only while the budget or a share is nearly used up.
-        if before > share.budget.limit / 2 || share.used.load(Ordering::Relaxed) + bytes > share.budget.share_limit / 2 {
+        if before > share.budget.limit / 2 || share.used.load(Ordering::Relaxed) + bytes > share.budget.share_limit / 2
+        {
             share.budget.freed.notify_waiters();
         }
     }

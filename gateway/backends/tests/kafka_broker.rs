@@ -171,3 +171,81 @@ async fn a_topic_that_goes_away_is_the_place() {
     assert!(kafka.probe().await.is_err());
     kafka.close().await;
 }
+
+/// A broker of the test's own, so that it may be killed. Ended and removed on drop.
+struct OwnBroker {
+    folder: tempfile::TempDir,
+    address: String,
+}
+
+impl OwnBroker {
+    fn start() -> OwnBroker {
+        let folder = tempfile::tempdir().unwrap();
+        let printed = OwnBroker::service("start", &folder);
+        let address = printed.lines().find_map(|line| line.strip_prefix("ANYGATE_TEST_KAFKA=")).unwrap().to_owned();
+        OwnBroker { folder, address }
+    }
+
+    fn service(what: &str, folder: &tempfile::TempDir) -> String {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/services/kafka");
+        let output = std::process::Command::new(script).arg(what).arg(folder.path()).output().unwrap();
+        assert!(output.status.success(), "kafka {what}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+impl Drop for OwnBroker {
+    fn drop(&mut self) {
+        OwnBroker::service("kill", &self.folder);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_is_killed_and_comes_back_loses_and_reorders_nothing() {
+    if broker().is_none() {
+        return;
+    }
+    let broker = tokio::task::spawn_blocking(OwnBroker::start).await.unwrap();
+    let topic = create(&broker.address, "killed", 3, &[]).await;
+    let kafka = Kafka::start(settings(&broker.address, &topic)).unwrap();
+    let (mut next, mut calls) = (0u64, std::collections::VecDeque::new());
+    let mut expected: HashMap<i32, Vec<String>> = HashMap::new();
+    let start = Instant::now();
+    let mut killed = None;
+    while start.elapsed() < Duration::from_secs(8) || !calls.is_empty() {
+        if killed.is_none() && start.elapsed() > Duration::from_secs(1) {
+            assert!(!calls.is_empty(), "vacuous: nothing was under way");
+            let folder = broker.folder.path().to_owned();
+            // kill -9, two seconds of nothing, the same ports and data again.
+            killed = Some(tokio::task::spawn_blocking(move || {
+                let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/services/kafka");
+                for what in ["kill", "start"] {
+                    assert!(
+                        std::process::Command::new(script).arg(what).arg(&folder).output().unwrap().status.success()
+                    );
+                    std::thread::sleep(Duration::from_secs(2));
+                }
+            }));
+        }
+        while calls.len() < 8 && start.elapsed() < Duration::from_secs(8) {
+            let batch: Vec<_> = (next..next + 20)
+                .map(|n| {
+                    event_with(n + 1, &format!("e{n}"), &[("partitionkey", &format!("k{}", n % 7), Kind::String)], "x")
+                })
+                .collect();
+            next += 20;
+            calls.push_back((next - 20, kafka.deliver(events(batch))));
+        }
+        let Some((first, call)) = calls.pop_front() else { continue };
+        let outcomes = tokio::time::timeout(Duration::from_secs(60), call).await.expect("no outcome within 60 s");
+        for (n, outcome) in (first..).zip(outcomes) {
+            let Outcome::Done(position) = outcome else { panic!("e{n}: {outcome:?}") };
+            expected.entry(position.partition).or_default().push(format!("e{n}"));
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    killed.unwrap().await.unwrap();
+    let found = ids(&broker.address, &topic, 3, usize::try_from(next).unwrap());
+    assert_eq!(found, expected, "every record once, in the order of the calls");
+    kafka.close().await;
+}

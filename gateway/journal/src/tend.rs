@@ -159,9 +159,19 @@ fn reuse<D: Disk>(inner: &Inner<D>, blank: Blank<D::File>) -> Result<bool, Failu
 }
 
 fn grow<D: Disk>(inner: &Inner<D>, files: usize) -> Result<bool, Failure> {
+    // Told once: `full` is set after the first time.
+    let no_space = |error: String| {
+        if !inner.full.load(Ordering::Relaxed) {
+            inner.notice(&Notice::NoSpace { segments: files, error });
+        }
+    };
+    if inner.disk.free(&inner.options.dir).is_ok_and(|free| free < inner.options.segment_size) {
+        no_space("the file system has less room than a segment takes".into());
+        return Ok(false);
+    }
     hold(&inner.ring).in_hand += 1;
     let number = next_number(inner);
-    match make(&inner.disk, inner, number, true) {
+    match make_segment(&inner.disk, &inner.options, number, true) {
         Ok(file) => {
             add(inner, Blank { number, file });
             Ok(true)
@@ -169,15 +179,11 @@ fn grow<D: Disk>(inner: &Inner<D>, files: usize) -> Result<bool, Failure> {
         Err(e) if matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
             hold(&inner.ring).in_hand -= 1;
             let _ = inner.disk.remove(&inner.journal_dir().join(TEMPORARY));
-            inner.notice(&Notice::NoSpace { segments: files, error: e.to_string() });
+            no_space(e.to_string());
             Ok(false)
         }
         Err(e) => Err(Failure::new(format!("make {}", inner.segment_path(number).display()), &e)),
     }
-}
-
-fn make<D: Disk>(disk: &D, inner: &Inner<D>, number: u64, zeroed: bool) -> io::Result<D::File> {
-    make_segment(disk, &inner.options, number, zeroed)
 }
 
 /// A new file under its final name, with its room taken, all of it durable.

@@ -176,3 +176,45 @@ impl Tracker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn restored(tracker: &Tracker) -> Tracker {
+        Tracker::restore(&tracker.snapshot(&BTreeMap::new()))
+    }
+
+    /// Events 10, 20, … 60 of the lane; done out of order, saved and read again at every step.
+    #[test]
+    fn what_is_done_stays_done_and_what_is_open_comes_again() {
+        let mut tracker = Tracker::new();
+        for lsn in [10, 20, 30, 40] {
+            assert!(tracker.meet(lsn));
+        }
+        assert!(tracker.done(30) && tracker.done(20) && !tracker.done(30));
+        assert!(tracker.done(60), "ahead of the reader");
+        assert_eq!((tracker.low(), tracker.open(), tracker.settled()), (10, 2, 3));
+        let mut again = restored(&tracker);
+        assert_eq!(again.settled(), 3);
+        let handed: Vec<u64> = [10, 20, 30, 40, 50, 60].into_iter().filter(|lsn| again.meet(*lsn)).collect();
+        assert_eq!(handed, [10, 40, 50]);
+        assert_eq!(again.settled(), 3);
+        for lsn in handed {
+            assert!(again.done(lsn) && again.is_done(lsn));
+        }
+        assert_eq!((again.low(), again.open(), again.settled()), (61, 0, 6));
+        assert_eq!(restored(&again).settled(), 6);
+        assert!(again.is_past(1, 60) && !again.is_past(1, 61));
+    }
+
+    #[test]
+    fn a_header_settles_what_is_gone() {
+        let mut tracker = Tracker::new();
+        tracker.meet(10);
+        tracker.reconcile(5);
+        assert_eq!(tracker.settled(), 4);
+        tracker.done(10);
+        assert_eq!((tracker.settled(), tracker.low()), (5, 11));
+    }
+}

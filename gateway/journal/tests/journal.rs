@@ -114,3 +114,102 @@ fn appends_reads_and_recovers_on_the_real_disk() {
     }
     drop(journal);
 }
+
+/// A lane that has read everything sleeps, also right after an unclean start, and wakes for what is new.
+#[test]
+fn a_lane_sleeps_until_there_is_more() {
+    use std::task::{Context, Poll, Waker};
+    let disk = MemoryDisk::new();
+    let manual = || Options { threads: false, ..options("/data") };
+    let mut cx = Context::from_waker(Waker::noop());
+    for start in 0..3 {
+        let journal = Journal::open(disk.clone(), manual()).unwrap();
+        let mut a = journal.lane(lane(1));
+        drain(&mut a);
+        assert_eq!(a.poll_new(&mut cx), Poll::Pending, "start {start}");
+        journal.append(&[Encoded::new(b"for b", bits(&[2]))]).unwrap();
+        journal.append(&[Encoded::new(b"for a", bits(&[1]))]).unwrap();
+        assert_eq!(a.poll_new(&mut cx), Poll::Pending, "appended is not durable");
+        assert!(a.read(100).unwrap().is_empty());
+        journal.commit_step().unwrap();
+        assert_eq!(a.poll_new(&mut cx), Poll::Ready(Ok(())));
+        assert_eq!(drain(&mut a).last().unwrap().1, b"for a");
+        assert_eq!(a.poll_new(&mut cx), Poll::Pending);
+        if start == 1 {
+            journal.close().unwrap();
+            assert_eq!(a.poll_new(&mut cx), Poll::Ready(Err(journal::Failed)));
+        }
+    }
+}
+
+/// Many threads, the dispatchers on threads of their own, one slow lane reader: all is acknowledged and all is read.
+#[test]
+fn many_writers_and_a_reader() {
+    use std::{future::Future as _, pin::pin, sync::Arc, task::Context};
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    const WRITERS: usize = 4;
+    const EACH: usize = 500;
+    let journal = Journal::open(MemoryDisk::new(), options("/data")).unwrap();
+    let dispatchers: Vec<_> = journal
+        .dispatchers()
+        .into_iter()
+        .map(|dispatch| {
+            std::thread::spawn(move || {
+                let waker = Arc::new(Unpark(std::thread::current())).into();
+                let mut cx = Context::from_waker(&waker);
+                let mut dispatch = pin!(dispatch);
+                while dispatch.as_mut().poll(&mut cx).is_pending() {
+                    std::thread::park();
+                }
+            })
+        })
+        .collect();
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|_| {
+            let journal = journal.clone();
+            std::thread::spawn(move || {
+                for _ in 0..EACH {
+                    let lsn = loop {
+                        match journal.append(&[Encoded::new(&[1; 700], bits(&[1]))]) {
+                            Ok(lsn) => break lsn,
+                            Err(Closed::Busy | Closed::Full) => std::thread::yield_now(),
+                            Err(e) => panic!("{e}"),
+                        }
+                    };
+                    journal.watch().wait(lsn).unwrap();
+                    assert!(journal.durable() >= lsn);
+                }
+            })
+        })
+        .collect();
+    let mut reader = journal.lane(lane(1));
+    let mut last = Lsn::ZERO;
+    let mut read = 0;
+    // The ring holds a part of it only: it goes round while this lane moves on.
+    while read < WRITERS * EACH {
+        let entries = reader.read(10_000).unwrap();
+        for entry in &entries {
+            assert!(entry.lsn > last);
+            last = entry.lsn;
+            reader.done(entry.lsn);
+        }
+        read += entries.len();
+        if entries.is_empty() {
+            std::thread::yield_now();
+        }
+    }
+    for writer in writers {
+        writer.join().unwrap();
+    }
+    assert_eq!(journal.pending(lane(1)), 0);
+    assert!(journal.stats().recycled > 0 && journal.stats().corrupt_groups == 0);
+    journal.close().unwrap();
+    for dispatcher in dispatchers {
+        dispatcher.join().unwrap();
+    }
+}

@@ -3,6 +3,7 @@
 //!
 //! One module per command; each is a struct of clap arguments with `run(self) -> Exit`.
 pub mod check;
+pub mod explain;
 pub mod init;
 pub mod run;
 
@@ -40,6 +41,8 @@ enum Command {
     Check(check::Check),
     /// Print a starter config
     Init(init::Init),
+    /// Show what would happen to a message
+    Explain(explain::Explain),
     /// Print the config's JSON Schema
     Schema(init::Schema),
 }
@@ -50,6 +53,7 @@ impl Cli {
         match self.command {
             Command::Run(command) => command.run(),
             Command::Check(command) => command.run(),
+            Command::Explain(command) => command.run(),
             Command::Init(command) => command.run(),
             Command::Schema(command) => command.run(),
         }

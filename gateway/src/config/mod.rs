@@ -24,11 +24,11 @@ use settings::{Lookup, Source, Tree, codes, environment, export, parse};
 pub use checked::Checked;
 pub use init::init;
 pub use middleware::Middleware;
-pub use payload::compile_schema;
 pub use model::{
     Ack, Admin, Backend, Config, DeadLetters, Journal, Listener, LogFormat, Node, OtlpProtocol, PayloadSchema, Route,
     Telemetry, Unrouted,
 };
+pub use payload::compile_schema;
 use settings::Fault;
 
 /// The newest version of the grammar that this program reads.

@@ -21,5 +21,8 @@ pub fn compile_schema(path: &Path) -> Result<Validator, String> {
     let text = std::fs::read_to_string(path).map_err(|error| place(&error))?;
     let schema: Json = serde_json::from_str(&text).map_err(|error| place(&error))?;
     let full = std::fs::canonicalize(path).map_err(|error| place(&error))?;
-    jsonschema::options().with_base_uri(format!("file://{}", full.display())).build(&schema).map_err(|error| error.to_string())
+    jsonschema::options()
+        .with_base_uri(format!("file://{}", full.display()))
+        .build(&schema)
+        .map_err(|error| error.to_string())
 }

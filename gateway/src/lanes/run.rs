@@ -270,7 +270,8 @@ impl Runner {
     }
 
     fn give_up(&mut self, event: &Arc<Event>, why: &Why, attempts: u32) {
-        tracing::warn!(backend = %self.lane.name, id = event.envelope.id(), failure = %why, "an event cannot be delivered");
+        let trace_id = event.trace.trace_id_hex();
+        tracing::warn!(backend = %self.lane.name, event_id = event.envelope.id(), trace_id, code = why.word.as_str(), detail = %why.detail, "an event cannot be delivered");
         self.span(event, Err(why), attempts);
         if !self.lane.treatment.dead_letter {
             self.lane.meter.dropped(why.word);

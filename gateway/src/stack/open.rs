@@ -13,7 +13,7 @@ use crate::{
 };
 use codecs::{BareRules, Context as CodecContext, DecodeError};
 use schemas::{
-    AttributeFault, Attributes, ByteStr, Death, Door, Message, Mode, Receipt, Refusal, TraceContext, Verdict, Word,
+    AttributeFault, Attributes, ByteStr, Death, Door, Kind, Message, Mode, Receipt, Refusal, TraceContext, Verdict, Word,
     json::BATCH_TYPE,
     record::{self, DoorLetter},
     trace::SAMPLED,
@@ -51,7 +51,12 @@ struct Bare<'a> {
 
 impl BareRules for Bare<'_> {
     fn apply(&self, message: &Message, attributes: &mut Attributes) -> Result<(), AttributeFault> {
-        self.rules.apply(message, self.origin, attributes)
+        self.rules.apply(message, self.origin, attributes)?;
+        // MQTT: the topic is the subject of a bare message, unless a rule says otherwise.
+        if self.origin.protocol == "mqtt" && attributes.get("subject").is_none() {
+            attributes.set("subject", &message.subject, Kind::String)?;
+        }
+        Ok(())
     }
 }
 

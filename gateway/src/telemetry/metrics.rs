@@ -10,7 +10,7 @@ use prometheus_client::{
 use schemas::{AckLevel, Verdict, Word};
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    sync::{Arc, Mutex, OnceLock, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
 use transports::ticket::{Observer, Stamp};
@@ -252,7 +252,7 @@ impl Metrics {
         Meter {
             listener: name(),
             protocol,
-            received: VERSIONS.map(|version| self.received.get_or_create(&by_protocol(listener, protocol, version)).clone()),
+            received: [const { OnceLock::new() }; VERSIONS.len()],
             duplicate: self.duplicate.get_or_create(&by).clone(),
             unrouted: self.unrouted.get_or_create(&by).clone(),
             kept: levels.map(|l| self.kept.get_or_create(&level(l)).clone()),
@@ -313,7 +313,8 @@ fn by_protocol(listener: &str, protocol: &'static str, version: &'static str) ->
 pub struct Meter {
     listener: String,
     protocol: &'static str,
-    received: [Counter; VERSIONS.len()],
+    /// Bound when the first message of the version comes.
+    received: [OnceLock<Counter>; VERSIONS.len()],
     duplicate: Counter,
     unrouted: Counter,
     kept: [Counter; 3],
@@ -336,7 +337,8 @@ fn count(events: usize) -> u64 {
 impl Meter {
     /// Events read.
     pub fn received(&self, version: &'static str, events: usize) {
-        self.received[place(version)].inc_by(count(events));
+        let bind = || self.metrics.received.get_or_create(&by_protocol(&self.listener, self.protocol, version)).clone();
+        self.received[place(version)].get_or_init(bind).inc_by(count(events));
     }
 
     /// Events refused with this word.

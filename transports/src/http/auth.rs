@@ -12,7 +12,8 @@ pub(super) fn check(intake: &mut Intake, header: Option<&[u8]>) -> Result<(), Pr
     let Some(header) = header else {
         return intake.authenticate(Credentials::None).map_err(Problem::from);
     };
-    let (scheme, value) = split(header).ok_or_else(|| unreadable("the Authorization header has no scheme and value"))?;
+    let (scheme, value) =
+        split(header).ok_or_else(|| unreadable("the Authorization header has no scheme and value"))?;
     if scheme.eq_ignore_ascii_case("bearer") {
         return intake.authenticate(Credentials::Bearer(value)).map_err(Problem::from);
     }
@@ -20,7 +21,8 @@ pub(super) fn check(intake: &mut Intake, header: Option<&[u8]>) -> Result<(), Pr
         return Err(unreadable("the Authorization scheme is neither Bearer nor Basic"));
     }
     let decoded = STANDARD.decode(value).map_err(|_| unreadable("Basic credentials are not Base64"))?;
-    let colon = decoded.iter().position(|byte| *byte == b':').ok_or_else(|| unreadable("Basic credentials have no colon"))?;
+    let colon =
+        decoded.iter().position(|byte| *byte == b':').ok_or_else(|| unreadable("Basic credentials have no colon"))?;
     let user = std::str::from_utf8(&decoded[..colon]).map_err(|_| unreadable("the Basic user name is not UTF-8"))?;
     intake.authenticate(Credentials::Password { user, password: &decoded[colon + 1..] }).map_err(Problem::from)
 }

@@ -30,7 +30,9 @@ impl Coding {
     pub(super) fn read(value: Option<&HeaderValue>) -> Result<Self, Problem> {
         let Some(value) = value else { return Ok(Coding::Identity) };
         let name = value.as_bytes().trim_ascii();
-        for (known, coding) in [("gzip", Coding::Gzip), ("x-gzip", Coding::Gzip), ("zstd", Coding::Zstd), ("identity", Coding::Identity)] {
+        for (known, coding) in
+            [("gzip", Coding::Gzip), ("x-gzip", Coding::Gzip), ("zstd", Coding::Zstd), ("identity", Coding::Identity)]
+        {
             if name.eq_ignore_ascii_case(known.as_bytes()) {
                 return Ok(coding);
             }

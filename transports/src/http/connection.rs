@@ -84,8 +84,13 @@ impl Listener {
         let activity = Arc::clone(&shared.activity);
         let wire = TokioIo::new(Wire::new(stream, sniffed, Arc::clone(&activity)));
         let mut builder = http1::Builder::new();
-        builder.max_buf_size(self.settings.head_max.max(8 * 1024)).max_header_size(self.settings.head_max).pipeline_flush(true).half_close(true);
-        let served = builder.serve_connection(wire, service_fn(move |request| service::serve(Arc::clone(&shared), request)));
+        // No `pipeline_flush`: with bytes left in its read buffer hyper 1.12 then closes without having sent the last answer.
+        builder
+            .max_buf_size(self.settings.head_max.max(8 * 1024))
+            .max_header_size(self.settings.head_max)
+            .half_close(true);
+        let served =
+            builder.serve_connection(wire, service_fn(move |request| service::serve(Arc::clone(&shared), request)));
         self.supervise(pin!(served), |served| served.graceful_shutdown(), &activity, shutdown).await;
     }
 
@@ -105,7 +110,8 @@ impl Listener {
             .max_local_error_reset_streams(H2_LOCAL_RESETS_MAX)
             .keep_alive_interval(self.settings.idle_timeout / 2)
             .keep_alive_timeout(H2_PING_TIMEOUT);
-        let served = builder.serve_connection(wire, service_fn(move |request| service::serve(Arc::clone(&shared), request)));
+        let served =
+            builder.serve_connection(wire, service_fn(move |request| service::serve(Arc::clone(&shared), request)));
         self.supervise(pin!(served), |served| served.graceful_shutdown(), &activity, shutdown).await;
     }
 
@@ -127,8 +133,13 @@ impl Listener {
     }
 
     /// Drives a connection to its end, and ends it when it is overdue or the gateway stops.
-    async fn supervise<C>(&self, mut served: Pin<&mut C>, goodbye: impl Fn(Pin<&mut C>), activity: &Activity, mut shutdown: Shutdown)
-    where
+    async fn supervise<C>(
+        &self,
+        mut served: Pin<&mut C>,
+        goodbye: impl Fn(Pin<&mut C>),
+        activity: &Activity,
+        mut shutdown: Shutdown,
+    ) where
         C: Future<Output = hyper::Result<()>>,
     {
         let mut fired = pin!(shutdown.fired());

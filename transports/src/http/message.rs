@@ -7,7 +7,8 @@ use super::{
     target::Target,
 };
 use http::{HeaderMap, HeaderValue};
-use schemas::{AttributeFault, ByteStr, Headers, Kind, Message, Mode, TraceContext, Wants, Word,
+use schemas::{
+    AttributeFault, ByteStr, Headers, Kind, Message, Mode, TraceContext, Wants, Word,
     binding::{self, Found},
     trace,
 };
@@ -22,9 +23,16 @@ const IDEMPOTENCY_KEY_MAX: usize = 255;
 ///
 /// # Errors
 /// `malformed` for header values that cannot be read, and the faults of attributes.
-pub(super) fn build(headers: &HeaderMap, fields: &Fields<'_>, target: &Target<'_>, settings: &HttpSettings) -> Result<(Message, Form), Problem> {
-    let content_type = fields.content_type.at_most_once("Content-Type")?.map(|value| text(value, "Content-Type")).transpose()?;
-    let Found { attributes, mode, .. } = bind(headers, fields, target).map_err(|fault| Problem::new(fault.word, fault.detail))?;
+pub(super) fn build(
+    headers: &HeaderMap,
+    fields: &Fields<'_>,
+    target: &Target<'_>,
+    settings: &HttpSettings,
+) -> Result<(Message, Form), Problem> {
+    let content_type =
+        fields.content_type.at_most_once("Content-Type")?.map(|value| text(value, "Content-Type")).transpose()?;
+    let Found { attributes, mode, .. } =
+        bind(headers, fields, target).map_err(|fault| Problem::new(fault.word, fault.detail))?;
     let form = match (mode, content_type) {
         (Mode::ByContentType, Some(content_type)) => Form::of(content_type),
         (Mode::ByContentType, None) | (Mode::Binary | Mode::Sniff, _) => Form::Single,
@@ -111,5 +119,7 @@ fn idempotency_key(field: Field<'_>) -> Result<Option<ByteStr>, Problem> {
 }
 
 fn text<'a>(value: &'a HeaderValue, name: &'static str) -> Result<&'a str, Problem> {
-    value.to_str().map_err(|_| Problem::new(Word::Malformed, format!("the {name} header holds more than visible ASCII")))
+    value
+        .to_str()
+        .map_err(|_| Problem::new(Word::Malformed, format!("the {name} header holds more than visible ASCII")))
 }

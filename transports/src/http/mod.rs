@@ -15,6 +15,7 @@ mod body;
 mod coding;
 pub mod config;
 mod connection;
+mod explain;
 mod fields;
 mod from_config;
 mod json;
@@ -28,6 +29,7 @@ mod target;
 mod webhook;
 mod wire;
 
+pub use explain::message_of;
 pub use settings::HttpSettings;
 
 use crate::{

@@ -57,6 +57,11 @@ impl Problem {
         self
     }
 
+    /// As a refusal, for who asks without a connection.
+    pub(super) fn into_refusal(self) -> Refusal {
+        Refusal { retry_after: self.retry_after, ..Refusal::new(self.word, self.detail) }
+    }
+
     /// The answer.
     pub(super) fn into_answer(self) -> Answer {
         let mut body = Body::new(self.word, self.status, &self.detail);

@@ -165,11 +165,15 @@ fn bad_batch_body(word: Word, status: StatusCode, detail: &str, items: &[ItemRec
 }
 
 fn first_word(items: &[ItemReceipt]) -> Word {
-    items.iter().find_map(|item| if let ItemVerdict::Refused(word, _) = item.verdict { Some(word) } else { None }).unwrap_or(Word::Malformed)
+    items
+        .iter()
+        .find_map(|item| if let ItemVerdict::Refused(word, _) = item.verdict { Some(word) } else { None })
+        .unwrap_or(Word::Malformed)
 }
 
 fn unknown_answer(unknown: Unknown) -> Answer {
-    let status = if unknown.word == Word::Timeout { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status =
+        if unknown.word == Word::Timeout { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut body = Body::new(unknown.word, status, "it may have been kept: send it again with the same id");
     json::member(body.members(), "outcome", "unknown");
     body.into_answer()

@@ -72,7 +72,8 @@ impl Connection {
             return webhook::handshake(&head.headers);
         }
         if head.method != Method::POST {
-            return Err(Problem::new(Word::MethodNotAllowed, format!("{} is not taken here", head.method)).header(header::ALLOW, ALLOW));
+            return Err(Problem::new(Word::MethodNotAllowed, format!("{} is not taken here", head.method))
+                .header(header::ALLOW, ALLOW));
         }
         let mut seat = self.seats.take();
         let answer = self.post(&mut seat, head, &fields, &target, body).await;
@@ -80,9 +81,18 @@ impl Connection {
         answer
     }
 
-    async fn post(&self, seat: &mut Seat, head: &Parts, fields: &Fields<'_>, target: &Target<'_>, body: &mut Incoming) -> Result<Answer, Problem> {
+    async fn post(
+        &self,
+        seat: &mut Seat,
+        head: &Parts,
+        fields: &Fields<'_>,
+        target: &Target<'_>,
+        body: &mut Incoming,
+    ) -> Result<Answer, Problem> {
         let authorization = fields.authorization.at_most_once("Authorization");
-        seat.authenticate(authorization.map_err(|_| Problem::new(Word::Unauthenticated, "more than one Authorization header"))?)?;
+        seat.authenticate(
+            authorization.map_err(|_| Problem::new(Word::Unauthenticated, "more than one Authorization header"))?,
+        )?;
         let coding = Coding::read(fields.content_encoding.at_most_once("Content-Encoding")?)?;
         let (mut message, form) = message::build(&head.headers, fields, target, &self.settings)?;
         let share = self.gate.budget().limit() / SHARE_PARTS;

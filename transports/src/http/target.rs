@@ -32,7 +32,10 @@ pub(super) fn read(path: &str) -> Result<Target<'_>, Problem> {
     if path == EVENTS {
         return Ok(Target { event_type: None });
     }
-    let encoded = path.strip_prefix(EVENTS).and_then(|rest| rest.strip_prefix('/')).filter(|rest| !rest.is_empty() && !rest.contains('/'));
+    let encoded = path
+        .strip_prefix(EVENTS)
+        .and_then(|rest| rest.strip_prefix('/'))
+        .filter(|rest| !rest.is_empty() && !rest.contains('/'));
     let Some(encoded) = encoded else {
         return Err(Problem::new(Word::NotFound, "only /events and /events/{type} are served here"));
     };
@@ -79,10 +82,32 @@ mod tests {
             assert_eq!(target.event_type.as_deref(), Some(event_type), "{path}");
             assert_eq!(target.subject().as_str(), subject);
         }
-        for path in ["", "*", "/", "/event", "/eventsx", "/events/", "/events/a/b", "/events//", "/EVENTS", "/livez", "//events"] {
+        for path in [
+            "",
+            "*",
+            "/",
+            "/event",
+            "/eventsx",
+            "/events/",
+            "/events/a/b",
+            "/events//",
+            "/EVENTS",
+            "/livez",
+            "//events",
+        ] {
             assert_eq!(read(path).unwrap_err().word, Word::NotFound, "{path}");
         }
-        for path in ["/events/..", "/events/%2e%2E", "/events/.", "/events/%00", "/events/%c0%ae", "/events/%", "/events/%4", "/events/%zz", "/events/a%0d%0ab"] {
+        for path in [
+            "/events/..",
+            "/events/%2e%2E",
+            "/events/.",
+            "/events/%00",
+            "/events/%c0%ae",
+            "/events/%",
+            "/events/%4",
+            "/events/%zz",
+            "/events/a%0d%0ab",
+        ] {
             assert_eq!(read(path).unwrap_err().word, Word::Malformed, "{path}");
         }
     }

@@ -67,7 +67,8 @@ impl Wire {
     }
 
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let linger = self.lingering.get_or_insert_with(|| Linger { end: Box::pin(tokio::time::sleep(LINGER_TIME)), bytes: 0 });
+        let linger =
+            self.lingering.get_or_insert_with(|| Linger { end: Box::pin(tokio::time::sleep(LINGER_TIME)), bytes: 0 });
         let mut space = [0; 4096];
         while linger.bytes < LINGER_BYTES && linger.end.as_mut().poll(cx).is_pending() {
             let mut away = ReadBuf::new(&mut space);
@@ -102,7 +103,11 @@ impl AsyncWrite for Wire {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 

@@ -101,6 +101,10 @@ impl ListenerPlugin for MqttConfig {
             return Vec::new();
         }
         let message = format!("keep_alive_max: {} is out of range", self.keep_alive_max);
-        vec![Problem { key: "keep_alive_max", message, label: "from 1s to 65535s: MQTT writes it in 16 bits".to_owned() }]
+        vec![Problem {
+            key: "keep_alive_max",
+            message,
+            label: "from 1s to 65535s: MQTT writes it in 16 bits".to_owned(),
+        }]
     }
 }

@@ -81,7 +81,11 @@ impl<'a> Connect<'a> {
             return Err(Fault::new(code::CLIENT_ID, "an empty client identifier needs a clean session"));
         }
         if client_id.len() > settings.client_id_max {
-            let detail = format!("the client identifier has {} bytes, at most {} are taken", client_id.len(), settings.client_id_max);
+            let detail = format!(
+                "the client identifier has {} bytes, at most {} are taken",
+                client_id.len(),
+                settings.client_id_max
+            );
             return Err(Fault::new(code::CLIENT_ID, detail));
         }
         let will = if flags.will { Some(Will::read(fields, version, settings)?) } else { None };
@@ -99,7 +103,10 @@ fn read_version(fields: &mut Fields<'_>) -> Result<Version, Refused> {
     let silent = |fault: Fault| Refused { version: None, fault };
     let name = fields.binary().map_err(silent)?;
     let level = fields.u8().map_err(silent)?;
-    let unsupported = |version| Refused { version: Some(version), fault: Fault::new(code::VERSION, format!("protocol level {level}")) };
+    let unsupported = |version| Refused {
+        version: Some(version),
+        fault: Fault::new(code::VERSION, format!("protocol level {level}")),
+    };
     match (name, level) {
         (b"MQTT", 4) => Ok(Version::V311),
         (b"MQTT", 5) => Ok(Version::V5),
@@ -188,10 +195,12 @@ impl Options {
                     fields.string()?;
                     user += 1;
                     if user > settings.user_properties_max {
-                        return Err(Fault::new(code::QUOTA, "too many user properties"));
+                        return Err(Fault::new(code::TOO_LARGE, "too many user properties"));
                     }
                 }
-                property::AUTH_METHOD => return Err(Fault::new(code::AUTH_METHOD, "no enhanced authentication is served")),
+                property::AUTH_METHOD => {
+                    return Err(Fault::new(code::AUTH_METHOD, "no enhanced authentication is served"));
+                }
                 property::AUTH_DATA => return Err(Fault::protocol("authentication data without a method")),
                 id => return Err(Properties::misplaced(id, "CONNECT")),
             }

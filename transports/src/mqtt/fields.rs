@@ -99,7 +99,8 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// Malformed when there are fewer; so for all that follow.
     pub fn take(&mut self, count: usize) -> Result<&'a [u8], Fault> {
-        let (taken, rest) = self.rest.split_at_checked(count).ok_or_else(|| Fault::malformed("the packet ends within a field"))?;
+        let (taken, rest) =
+            self.rest.split_at_checked(count).ok_or_else(|| Fault::malformed("the packet ends within a field"))?;
         self.rest = rest;
         Ok(taken)
     }

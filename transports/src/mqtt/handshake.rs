@@ -52,7 +52,12 @@ pub async fn serve<S: Stream>(stream: S, peer: SocketAddr, shared: Arc<Shared>, 
     }
 }
 
-async fn begin<S: Stream>(mut stream: S, peer: SocketAddr, shared: Arc<Shared>, mut shutdown: Shutdown) -> Option<Box<Session<S>>> {
+async fn begin<S: Stream>(
+    mut stream: S,
+    peer: SocketAddr,
+    shared: Arc<Shared>,
+    mut shutdown: Shutdown,
+) -> Option<Box<Session<S>>> {
     let mut input = BytesMut::new();
     let packet = tokio::select! {
         packet = timeout(shared.settings.connect_timeout, read_connect(&mut stream, &mut input, &shared.settings)) => packet,
@@ -92,7 +97,11 @@ struct Greeting {
 }
 
 /// Reads the first packet: its body, or `None` when the peer has gone.
-async fn read_connect<S: Stream>(stream: &mut S, input: &mut BytesMut, settings: &MqttSettings) -> Result<Option<Bytes>, Fault> {
+async fn read_connect<S: Stream>(
+    stream: &mut S,
+    input: &mut BytesMut,
+    settings: &MqttSettings,
+) -> Result<Option<Bytes>, Fault> {
     let mut wanted = 64;
     loop {
         if input.first().is_some_and(|first| *first != 0x10) {
@@ -100,7 +109,8 @@ async fn read_connect<S: Stream>(stream: &mut S, input: &mut BytesMut, settings:
         }
         if let Some(header) = FixedHeader::read(input)? {
             if header.total() > settings.connect_max {
-                let detail = format!("a CONNECT of {} bytes, at most {} are taken", header.total(), settings.connect_max);
+                let detail =
+                    format!("a CONNECT of {} bytes, at most {} are taken", header.total(), settings.connect_max);
                 return Err(Fault::new(code::TOO_LARGE, detail));
             }
             if input.len() >= header.total() {
@@ -141,12 +151,17 @@ fn greet(packet: &Bytes, peer: SocketAddr, shared: &Shared) -> Result<Greeting, 
     };
     let mut intake = Intake::new(Arc::clone(gate), origin, settings.hold(keep_alive));
     let password = connect.password.unwrap_or_default();
-    let credentials = if login { Credentials::Password { user: connect.user.unwrap_or_default(), password } } else { Credentials::None };
+    let credentials = if login {
+        Credentials::Password { user: connect.user.unwrap_or_default(), password }
+    } else {
+        Credentials::None
+    };
     intake.authenticate(credentials).map_err(|refusal| reject(fault_of(&refusal)))?;
     let assigned = connect.client_id.is_empty();
     let client = if assigned { ByteStr::from(new_client_id()) } else { ByteStr::from(connect.client_id) };
     intake.describe(connect.version.as_str(), client.clone());
-    let will = connect.will.as_ref().map(|will| testament(will, connect.version, settings)).transpose().map_err(reject)?;
+    let will =
+        connect.will.as_ref().map(|will| testament(will, connect.version, settings)).transpose().map_err(reject)?;
     Ok(Greeting {
         peer: Peer {
             version: connect.version,

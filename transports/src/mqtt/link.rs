@@ -237,7 +237,9 @@ impl<S: Stream> Link<S> {
             match self.read(cx) {
                 Ok(()) => {}
                 // What was read before is handed over first.
-                Err(end @ (End::Closed | End::Broken | End::Left { .. } | End::Fault(_) | End::Stopping)) => self.close(end),
+                Err(end @ (End::Closed | End::Broken | End::Left { .. } | End::Fault(_) | End::Stopping)) => {
+                    self.close(end);
+                }
                 Err(end) => return Err(end),
             }
             self.flush(cx)?;
@@ -254,7 +256,10 @@ impl<S: Stream> Link<S> {
             match answer(&verdict, self.peer.version) {
                 Answer::Ack(code, reason) => {
                     if !self.peer.puback(self.output.bytes(), id.get(), code, &reason) {
-                        return Err(End::Fault(Fault::new(code::IMPLEMENTATION, "the client takes no packet as large as a PUBACK")));
+                        return Err(End::Fault(Fault::new(
+                            code::IMPLEMENTATION,
+                            "the client takes no packet as large as a PUBACK",
+                        )));
                     }
                 }
                 other @ (Answer::Disconnect(..) | Answer::Close) => return Err(End::Refused(other)),
@@ -300,13 +305,11 @@ impl<S: Stream> Link<S> {
         let done = match end {
             // Its reading side may be open: what is due is still sent.
             End::Closed | End::Stopping => handed_over && self.answers.is_empty() && self.output.pending() == 0,
-            End::Broken
-            | End::Left { .. }
-            | End::Fault(_)
-            | End::Refused(_)
-            | End::TakenOver
-            | End::AnswerLate
-            | End::Stuck => handed_over,
+            // A held message does not delay the end of a client that broke a rule.
+            End::Fault(_) => self.queue.is_empty() || self.submitting.is_some(),
+            End::Broken | End::Left { .. } | End::Refused(_) | End::TakenOver | End::AnswerLate | End::Stuck => {
+                handed_over
+            }
         };
         if done { Err(end.clone()) } else { Ok(()) }
     }
@@ -331,8 +334,10 @@ impl<S: Stream> Link<S> {
     /// The next time at which something is too late, and what it means then.
     fn next_deadline(&self) -> (Instant, Clock) {
         let settings = &self.settings;
-        let idle = (self.closing.is_none() && !self.paused).then(|| (self.last_packet + self.keep_alive, Clock::KeepAlive));
-        let answer = self.answers.head_since().map(|since| (Instant::from_std(since) + settings.answer_timeout, Clock::Answer));
+        let idle =
+            (self.closing.is_none() && !self.paused).then(|| (self.last_packet + self.keep_alive, Clock::KeepAlive));
+        let answer =
+            self.answers.head_since().map(|since| (Instant::from_std(since) + settings.answer_timeout, Clock::Answer));
         let hold = self.submitting.map(|since| (since + self.hold, Clock::Hold));
         let stuck = self.output.stuck_since().map(|since| (since + settings.write_timeout, Clock::Write));
         let drain = self.closing.as_ref().map(|(_, since)| (*since + settings.drain_timeout, Clock::Drain));
@@ -355,7 +360,9 @@ enum Clock {
 impl Clock {
     fn end(self, closing: Option<&(End, Instant)>) -> End {
         match self {
-            Clock::KeepAlive => End::Fault(Fault::new(code::KEEP_ALIVE, "nothing came within one and a half times the keep alive")),
+            Clock::KeepAlive => {
+                End::Fault(Fault::new(code::KEEP_ALIVE, "nothing came within one and a half times the keep alive"))
+            }
             Clock::Answer => End::AnswerLate,
             Clock::Hold => {
                 let reason = format!("{}: the message was held as long as allowed", Word::Overloaded);

@@ -63,7 +63,10 @@ pub fn start_expiry(message: &mut Message, seconds: u32) -> Result<(), Refusal> 
 
 fn bind(message: Message, said: &Said<'_>, settings: &MqttSettings) -> Result<Message, Refusal> {
     if said.is_text && std::str::from_utf8(&message.payload).is_err() {
-        return Err(Refusal::new(Word::Malformed, "the payload is not UTF-8, but its Payload Format Indicator says so"));
+        return Err(Refusal::new(
+            Word::Malformed,
+            "the payload is not UTF-8, but its Payload Format Indicator says so",
+        ));
     }
     let mut headers = Headers::new();
     keep_own(said, settings, &mut headers);
@@ -133,7 +136,8 @@ mod tests {
         assert_eq!(bare.headers.iter().collect::<Vec<_>>(), [("site", "x")]);
         assert_eq!(bare.trace.unwrap().to_string(), parent);
         let event = [("specversion", "1.0"), ("id", "1"), ("source", "/s"), ("type", "t")];
-        let binary = bind_user(&event, &Said { content_type: Some("text/plain"), expiry: Some(0), ..Said::default() }).unwrap();
+        let binary =
+            bind_user(&event, &Said { content_type: Some("text/plain"), expiry: Some(0), ..Said::default() }).unwrap();
         assert_eq!((binary.mode, binary.attributes.get("id")), (Mode::Binary, Some("1")));
         assert!(binary.attributes.get(EXPIRYTIME).is_some());
         let reserved = bind_user(&[("anygatetenant", "x")], &Said::default()).unwrap_err();

@@ -13,7 +13,8 @@
 //! * No sessions: Session Present is always 0 and the Session Expiry Interval 0, also for 3.1.1 clients that ask for a session
 //!   to be kept (clean session 0). They resend what got no PUBACK, which is all that a publisher's session is for.
 //! * A will is sent when the connection ends without DISCONNECT (MQTT 5: or with a reason other than 0x00). A Will Delay
-//!   Interval counts as 0, because it ends with the session at the latest, and the session ends with the connection.
+//!   Interval counts as 0, because it ends with the session at the latest, and the session ends with the connection. When the
+//!   gateway is stopping it takes no wills any more.
 //! * A client that asks for no keep alive, or a longer one than the listener takes, is held to the listener's: MQTT 5 clients are
 //!   told so (Server Keep Alive); a 3.1.1 client that is silent for longer finds its connection closed.
 //!
@@ -21,12 +22,12 @@
 pub mod answer;
 pub mod config;
 pub mod connect;
-mod from_config;
 pub mod fault;
 pub mod fields;
+mod from_config;
 mod handshake;
 mod link;
-mod message;
+pub mod message;
 mod packets;
 pub mod publish;
 pub mod registry;
@@ -74,7 +75,8 @@ impl MqttListener {
     pub async fn serve(self, gate: Arc<dyn Gate>, shutdown: Shutdown) {
         let sessions = MqttSessions::new(self.settings, Arc::clone(&gate));
         let settings = Arc::clone(&sessions.shared.settings);
-        let acceptor = Acceptor { connections_max: settings.connections_max, per_address_max: settings.per_address_max, gate };
+        let acceptor =
+            Acceptor { connections_max: settings.connections_max, per_address_max: settings.per_address_max, gate };
         let signal = shutdown.clone();
         acceptor.run(self.listening, shutdown, move |stream, peer| sessions.serve(stream, peer, signal.clone())).await;
     }
@@ -94,7 +96,12 @@ impl MqttSessions {
     }
 
     /// Serves one stream from its first byte to its last.
-    pub fn serve<S: Stream>(&self, stream: S, peer: SocketAddr, shutdown: Shutdown) -> impl Future<Output = ()> + Send + use<S> {
+    pub fn serve<S: Stream>(
+        &self,
+        stream: S,
+        peer: SocketAddr,
+        shutdown: Shutdown,
+    ) -> impl Future<Output = ()> + Send + use<S> {
         handshake::serve(stream, peer, Arc::clone(&self.shared), shutdown)
     }
 }

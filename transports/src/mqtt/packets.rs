@@ -85,9 +85,13 @@ impl<S: Stream> Link<S> {
             4 | 5 | 7 | 12 | 14 if flags != 0 => Some(Fault::malformed("reserved flags of the fixed header are wrong")),
             6 | 8 | 10 if flags != 2 => Some(Fault::malformed("reserved flags of the fixed header are wrong")),
             12 if header.remaining != 0 => Some(Fault::malformed("PINGREQ has no content")),
-            14 if header.remaining != 0 && self.peer.version == Version::V311 => Some(Fault::malformed("DISCONNECT has no content")),
+            14 if header.remaining != 0 && self.peer.version == Version::V311 => {
+                Some(Fault::malformed("DISCONNECT has no content"))
+            }
             4..=8 | 10 | 12 | 14 => None,
-            15 if self.peer.version == Version::V5 => Some(Fault::new(code::AUTH_METHOD, "no enhanced authentication is served")),
+            15 if self.peer.version == Version::V5 => {
+                Some(Fault::new(code::AUTH_METHOD, "no enhanced authentication is served"))
+            }
             _ => Some(Fault::malformed("a packet type that does not exist")),
         };
         if let Some(fault) = fault {
@@ -129,7 +133,9 @@ impl<S: Stream> Link<S> {
         }
         let needed = bytes.max(ROOM_MIN);
         if !self.share.can_ever_take(needed) {
-            return Err(self.refused(&Refusal::new(Word::TooLarge, "larger than one sender's share of the byte budget")));
+            return Err(
+                self.refused(&Refusal::new(Word::TooLarge, "larger than one sender's share of the byte budget"))
+            );
         }
         if let Some(room) = self.share.try_take(needed) {
             self.granted = Some(room);
@@ -142,7 +148,9 @@ impl<S: Stream> Link<S> {
                 }
                 Ok(Space::Stop)
             }
-            Overload::Refuse if acknowledged => Err(self.refused(&Refusal::new(Word::Overloaded, "the byte budget has no room"))),
+            Overload::Refuse if acknowledged => {
+                Err(self.refused(&Refusal::new(Word::Overloaded, "the byte budget has no room")))
+            }
             Overload::Refuse => {
                 self.gate.refused(Word::Overloaded);
                 Ok(Space::Drop)
@@ -182,8 +190,11 @@ impl<S: Stream> Link<S> {
     ) -> Result<(), Fault> {
         let version = self.peer.version;
         let settings = &self.settings;
-        let limits =
-            Limits { topic: settings.topic_max, alias: settings.topic_alias_max, user_properties: settings.user_properties_max };
+        let limits = Limits {
+            topic: settings.topic_max,
+            alias: settings.topic_alias_max,
+            user_properties: settings.user_properties_max,
+        };
         let publish = Publish::read(body, Flags::read(header.first, version)?, version, limits)?;
         let topic = self.topics.resolve(publish.topic, publish.alias)?;
         let id: Id = publish.packet_id.and_then(NonZeroU16::new);
@@ -206,9 +217,13 @@ impl<S: Stream> Link<S> {
             4 | 7 => read_ack(body, version).map(|_| true),
             5 => read_ack(body, version).map(|id| peer.not_found(out, 0x62, id)),
             6 => read_ack(body, version).map(|id| peer.not_found(out, 0x70, id)),
-            8 => Filters::read(body, Kind::Subscribe, version).map(|filters| peer.suback(out, filters.packet_id, filters.count)),
-            10 => Filters::read(body, Kind::Unsubscribe, version).map(|filters| peer.unsuback(out, filters.packet_id, filters.count)),
-            14 => return Err(read_disconnect(body, self.session_kept).map_or_else(End::Fault, |will| End::Left { will })),
+            8 => Filters::read(body, Kind::Subscribe, version)
+                .map(|filters| peer.suback(out, filters.packet_id, filters.count)),
+            10 => Filters::read(body, Kind::Unsubscribe, version)
+                .map(|filters| peer.unsuback(out, filters.packet_id, filters.count)),
+            14 => {
+                return Err(read_disconnect(body, self.session_kept).map_or_else(End::Fault, |will| End::Left { will }));
+            }
             _ => {
                 out.extend_from_slice(&PINGRESP);
                 Ok(true)
@@ -216,7 +231,9 @@ impl<S: Stream> Link<S> {
         };
         match fits {
             Ok(true) => Ok(()),
-            Ok(false) => Err(End::Fault(Fault::new(code::IMPLEMENTATION, "the client takes no packet as large as the answer"))),
+            Ok(false) => {
+                Err(End::Fault(Fault::new(code::IMPLEMENTATION, "the client takes no packet as large as the answer")))
+            }
             Err(fault) => Err(End::Fault(fault)),
         }
     }

@@ -61,7 +61,8 @@ impl<'a> Said<'a> {
     /// Reads the property that [`Properties::next_id`] named, if it is one that a message has; else says `false`.
     ///
     /// # Errors
-    /// Malformed; protocol error for a response topic with wildcards (MQTT-3.3.2-14) or too many user properties.
+    /// Malformed; protocol error for a response topic with wildcards (MQTT-3.3.2-14); too large, 0x95, for too many user
+    /// properties.
     pub fn read(&mut self, id: u8, fields: &mut Fields<'a>, user_max: usize) -> Result<bool, Fault> {
         match id {
             property::PAYLOAD_FORMAT => self.is_text = fields.flag()?,
@@ -77,7 +78,7 @@ impl<'a> Said<'a> {
             property::CORRELATION => self.correlation = Some(fields.binary()?),
             property::USER => {
                 if self.user.len() == user_max {
-                    return Err(Fault::new(code::QUOTA, format!("more than {user_max} user properties")));
+                    return Err(Fault::new(code::TOO_LARGE, format!("more than {user_max} user properties")));
                 }
                 self.user.push((fields.string()?, fields.string()?));
             }
@@ -165,7 +166,10 @@ pub fn check_topic(topic: &str, max: usize) -> Result<(), Fault> {
         return Err(Fault::new(code::TOPIC_NAME, "a topic name has no wildcards"));
     }
     if topic.len() > max {
-        return Err(Fault::new(code::TOPIC_NAME, format!("the topic has {} bytes, at most {max} are taken", topic.len())));
+        return Err(Fault::new(
+            code::TOPIC_NAME,
+            format!("the topic has {} bytes, at most {max} are taken", topic.len()),
+        ));
     }
     Ok(())
 }
@@ -204,7 +208,11 @@ mod tests {
             ("property beyond the block", b"\0\x01a\0\x01\x02\x23\0\x01", 0x81),
             ("block beyond the packet", b"\0\x01a\0\x01\x09\x01\x01", 0x81),
             ("wildcard in the response topic", b"\0\x01a\0\x01\x04\x08\0\x01#", 0x82),
-            ("too many user properties", b"\0\x01a\0\x01\x15\x26\0\x01a\0\x01b\x26\0\x01a\0\x01b\x26\0\x01a\0\x01b", 0x97),
+            (
+                "too many user properties",
+                b"\0\x01a\0\x01\x15\x26\0\x01a\0\x01b\x26\0\x01a\0\x01b\x26\0\x01a\0\x01b",
+                0x95,
+            ),
         ] {
             assert_eq!(fault(body), code, "{what}");
         }
@@ -224,7 +232,8 @@ mod tests {
 
     #[test]
     fn an_expiry_of_zero_is_legal() {
-        let publish = Publish::read(b"\0\x01a\x05\x02\0\0\0\0hi", Flags { acknowledged: false }, Version::V5, LIMITS).unwrap();
+        let publish =
+            Publish::read(b"\0\x01a\x05\x02\0\0\0\0hi", Flags { acknowledged: false }, Version::V5, LIMITS).unwrap();
         assert_eq!(publish.said.expiry, Some(0));
         assert_eq!(publish.payload, b"hi");
     }

@@ -110,7 +110,10 @@ impl<S: Stream> Session<S> {
             End::TakenOver => (Some(code::TAKEN_OVER), String::new()),
             End::Stopping => (Some(code::SHUTTING_DOWN), Word::ShuttingDown.to_string()),
             End::Fault(fault) => {
-                link.gate.refused(fault.word());
+                // Silence refuses nothing.
+                if fault.code != code::KEEP_ALIVE {
+                    link.gate.refused(fault.word());
+                }
                 (Some(fault.code), fault.reason())
             }
         };

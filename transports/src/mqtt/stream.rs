@@ -41,7 +41,12 @@ impl Stream for tokio::io::DuplexStream {
 
 /// Reads into `buffer` with room for at least `more` bytes; ready with the count, 0 at the end of the stream. While nothing
 /// comes an empty buffer is given back, and a nearly empty one is made small.
-pub fn poll_fill<S: Stream>(stream: &mut S, cx: &mut Context<'_>, buffer: &mut BytesMut, more: usize) -> Poll<io::Result<usize>> {
+pub fn poll_fill<S: Stream>(
+    stream: &mut S,
+    cx: &mut Context<'_>,
+    buffer: &mut BytesMut,
+    more: usize,
+) -> Poll<io::Result<usize>> {
     let polled = match stream.poll_readable(cx) {
         Poll::Ready(Ok(())) => {
             buffer.reserve(more);

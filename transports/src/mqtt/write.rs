@@ -54,7 +54,8 @@ impl Peer {
             return false;
         }
         // Fixed header at most 3, property length at most 2, property identifier 1, string length 2.
-        let most = usize::try_from(self.max_packet).unwrap_or(usize::MAX).saturating_sub(8 + fields.len()).min(REASON_MAX);
+        let most =
+            usize::try_from(self.max_packet).unwrap_or(usize::MAX).saturating_sub(8 + fields.len()).min(REASON_MAX);
         let reason = cut(reason, most);
         if reason.is_empty() || !self.problem_info {
             out.push(first);

@@ -26,7 +26,9 @@ fn item(id: &str, verdict: ItemVerdict) -> ItemReceipt {
 #[tokio::test]
 async fn receipts_of_one_event() {
     let server = start().await;
-    for (level, line) in [(AckLevel::Received, "202 Accepted"), (AckLevel::Durable, "202 Accepted"), (AckLevel::Delivered, "200 OK")] {
+    for (level, line) in
+        [(AckLevel::Received, "202 Accepted"), (AckLevel::Durable, "202 Accepted"), (AckLevel::Delivered, "200 OK")]
+    {
         let body = format!("{{\"id\":\"a\\\"1\",\"ack\":\"{level}\",\"trace_id\":\"{TRACE_ID}\"}}");
         assert_eq!(answers(&server, "", receipts(level, vec![kept("a\"1", level)])).await, json(line, &body));
     }
@@ -38,12 +40,19 @@ async fn receipts_of_one_event() {
     assert_eq!(answers(&server, "", twice).await, json("202 Accepted", &body), "a duplicate is answered as the first");
     let body = format!("{{\"id\":\"a\",\"dropped\":\"filtered\",\"trace_id\":\"{TRACE_ID}\"}}");
     let dropped = receipts(AckLevel::Durable, vec![item("a", ItemVerdict::Dropped(Word::Filtered))]);
-    assert_eq!(answers(&server, "", dropped).await, json("202 Accepted", &body), "what was not kept is not called acknowledged");
+    assert_eq!(
+        answers(&server, "", dropped).await,
+        json("202 Accepted", &body),
+        "what was not kept is not called acknowledged"
+    );
     let all = Verdict::Receipt(schemas::Receipt { items: Items::All, ..receipt("") });
     let body = format!("{{\"ack\":\"durable\",\"trace_id\":\"{TRACE_ID}\"}}");
     assert_eq!(answers(&server, "", all).await, json("202 Accepted", &body));
     let one = receipts(AckLevel::Durable, vec![refused("a", Word::SchemaInvalid, "/x is missing")]);
-    assert_eq!(answers(&server, "", one).await, problem("422 Unprocessable Entity", "", "schema_invalid", "/x is missing", ""));
+    assert_eq!(
+        answers(&server, "", one).await,
+        problem("422 Unprocessable Entity", "", "schema_invalid", "/x is missing", "")
+    );
 }
 
 #[tokio::test]
@@ -77,15 +86,28 @@ async fn receipts_of_batches() {
 #[tokio::test]
 async fn refused_batches_list_every_bad_event() {
     let server = start().await;
-    let items = vec![kept("a", AckLevel::Durable), refused("b", Word::Malformed, "byte 3"), refused("c", Word::NoRoute, "none")];
+    let items = vec![
+        kept("a", AckLevel::Durable),
+        refused("b", Word::Malformed, "byte 3"),
+        refused("c", Word::NoRoute, "none"),
+    ];
     let refusal = Refusal { items: Items::Each(items.into()), ..Refusal::new(Word::NoRoute, "2 of 3 events") };
     let errors = ",\"errors\":[{\"index\":1,\"failure\":\"malformed\",\"detail\":\"byte 3\"},{\"index\":2,\"failure\":\"no_route\",\"detail\":\"none\"}]";
-    assert_eq!(answers(&server, BATCH, refusal.clone()).await, problem("422 Unprocessable Entity", "", "no_route", "2 of 3 events", errors));
-    assert_eq!(answers(&server, "", refusal.clone()).await, problem("404 Not Found", "", "no_route", "2 of 3 events", ""));
+    assert_eq!(
+        answers(&server, BATCH, refusal.clone()).await,
+        problem("422 Unprocessable Entity", "", "no_route", "2 of 3 events", errors)
+    );
+    assert_eq!(
+        answers(&server, "", refusal.clone()).await,
+        problem("404 Not Found", "", "no_route", "2 of 3 events", "")
+    );
     let later = Refusal { word: Word::StorageFull, ..refusal };
     assert_eq!(status(&answers(&server, BATCH, later).await), "503", "what a resend can cure is no fault of the batch");
     let whole = Refusal::new(Word::Malformed, "byte 9: no array");
-    assert_eq!(answers(&server, BATCH, whole).await, problem("400 Bad Request", "", "malformed", "byte 9: no array", ""));
+    assert_eq!(
+        answers(&server, BATCH, whole).await,
+        problem("400 Bad Request", "", "malformed", "byte 9: no array", "")
+    );
 }
 
 fn reason(code: u16) -> String {
@@ -104,7 +126,9 @@ async fn each_word_has_its_status_and_headers() {
         }
         let mut headers = String::from("retry-after: 3\r\n");
         match word {
-            Word::Unauthenticated => headers += "www-authenticate: Bearer realm=\"anygate\", Basic realm=\"anygate\"\r\n",
+            Word::Unauthenticated => {
+                headers += "www-authenticate: Bearer realm=\"anygate\", Basic realm=\"anygate\"\r\n"
+            }
             Word::MethodNotAllowed => headers += "allow: POST, OPTIONS\r\n",
             _ => {}
         }
@@ -171,7 +195,9 @@ async fn after_the_deadline_the_outcome_is_unknown() {
         assert!(answer.contains("\"failure\":\"timeout\",\"outcome\":\"unknown\""), "{answer}");
         assert!(began.elapsed() >= Duration::from_millis(200) && began.elapsed() < Duration::from_secs(2));
     }
-    server.gate.script(|_| Answer::After(Duration::from_millis(50), Box::new(Answer::Now(Verdict::Receipt(receipt("late"))))));
+    server
+        .gate
+        .script(|_| Answer::After(Duration::from_millis(50), Box::new(Answer::Now(Verdict::Receipt(receipt("late"))))));
     assert_eq!(status(&server.post("", "{}").await), "202");
 }
 

@@ -91,7 +91,10 @@ async fn content_codings() {
         assert!(bomb.len() < 10_000, "{coding}: the bomb fits the limit while it is closed");
         let mut client = server.connect().await;
         for (body, code) in [(&good[..], "202"), (&bomb[..], "413"), (&good[..good.len() - 1], "400")] {
-            let head = format!("POST /events HTTP/1.1\r\nHost: x\r\nContent-Encoding: {coding}\r\nContent-Length: {}\r\n\r\n", body.len());
+            let head = format!(
+                "POST /events HTTP/1.1\r\nHost: x\r\nContent-Encoding: {coding}\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            );
             client.send([head.as_bytes(), body].concat()).await;
             assert_eq!(status(&client.answer().await), code, "{coding}");
         }
@@ -101,10 +104,23 @@ async fn content_codings() {
 }
 
 #[tokio::test]
+async fn bytes_after_the_last_answer_do_not_lose_it() {
+    let server = start().await;
+    for body in ["{}trailing bytes", "{}POST /events HTTP/1.1\r\n"] {
+        let answer = server
+            .ask(&format!("POST /events HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{body}"))
+            .await;
+        assert_eq!(status(&answer), "202");
+    }
+}
+
+#[tokio::test]
 async fn bad_chunks_are_a_protocol_error() {
     let server = start().await;
     for body in ["zz\r\n", "ffffffffffffffffff\r\n", "3\r\nabcd\r\n"] {
-        let answer = server.ask(&format!("POST /events HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{body}0\r\n\r\n")).await;
+        let answer = server
+            .ask(&format!("POST /events HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{body}0\r\n\r\n"))
+            .await;
         assert_eq!(status(&answer), "400", "{body:?}");
         assert!(answer.contains("\"failure\":\"protocol_error\""), "{answer}");
     }

@@ -48,7 +48,6 @@ impl Server {
 
     /// One request on its own connection.
     pub async fn ask(&self, request: &str) -> String {
-        eprintln!("ask {:.90?}", request);
         let mut client = self.connect().await;
         client.send(request).await;
         client.answer().await
@@ -71,12 +70,16 @@ pub struct Client {
 
 impl Client {
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        eprintln!("send {:.300?}", String::from_utf8_lossy(bytes.as_ref()));
         self.stream.write_all(bytes.as_ref()).await.unwrap();
     }
 
     /// The next answer, without its `date` line.
     pub async fn answer(&mut self) -> String {
+        self.answer_to("").await
+    }
+
+    /// The next answer; to HEAD it has no body.
+    pub async fn answer_to(&mut self, method: &str) -> String {
         let head_end = loop {
             if let Some(at) = self.read.windows(4).position(|four| four == b"\r\n\r\n") {
                 break at + 4;
@@ -84,7 +87,10 @@ impl Client {
             assert!(self.more().await > 0, "closed in the middle of {:?}", String::from_utf8_lossy(&self.read));
         };
         let head = String::from_utf8(self.read[..head_end].to_vec()).unwrap();
-        let length: usize = head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |length| length.parse().unwrap());
+        let length: usize = if method == "HEAD" { "" } else { &head }
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "))
+            .map_or(0, |length| length.parse().unwrap());
         while self.read.len() < head_end + length {
             assert!(self.more().await > 0, "closed in a body");
         }
@@ -106,9 +112,9 @@ impl Client {
     }
 
     /// Whether nothing has come until now.
-    pub fn is_silent_now(&self) -> bool {
+    pub async fn is_silent_now(&self) -> bool {
         let mut byte = [0];
-        self.read.is_empty() && self.stream.try_read(&mut byte).is_err()
+        self.read.is_empty() && timeout(Duration::from_millis(1), self.stream.peek(&mut byte)).await.is_err()
     }
 
     async fn more(&mut self) -> usize {

@@ -53,7 +53,11 @@ async fn streams_do_not_wait_for_each_other() {
     let server = start().await;
     let mut first = true;
     server.gate.script(move |_| {
-        if std::mem::take(&mut first) { Answer::Durable(1, receipt("slow")) } else { Answer::Now(schemas::Verdict::Receipt(receipt("fast"))) }
+        if std::mem::take(&mut first) {
+            Answer::Durable(1, receipt("slow"))
+        } else {
+            Answer::Now(schemas::Verdict::Receipt(receipt("fast")))
+        }
     });
     let (sender, _connection) = connect(&server).await;
     let slow = tokio::spawn({
@@ -74,7 +78,8 @@ async fn streams_do_not_wait_for_each_other() {
 
 #[tokio::test]
 async fn drain_and_idleness() {
-    let server = start_with(FakeGate::new(), HttpSettings { idle_timeout: Duration::from_millis(400), ..settings() }).await;
+    let server =
+        start_with(FakeGate::new(), HttpSettings { idle_timeout: Duration::from_millis(400), ..settings() }).await;
     let (mut sender, connection) = connect(&server).await;
     assert_eq!(sender.send_request(request("/events", "{}")).await.unwrap().status(), 202);
     timeout(Duration::from_secs(3), connection).await.expect("an idle connection is told to go").unwrap().unwrap();

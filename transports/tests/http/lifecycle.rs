@@ -67,7 +67,8 @@ async fn drain_answers_what_is_in_flight() {
 
 #[tokio::test]
 async fn drain_ends_in_time_whatever_hangs() {
-    let server = start_with(FakeGate::new(), HttpSettings { drain_timeout: Duration::from_millis(300), ..settings() }).await;
+    let server =
+        start_with(FakeGate::new(), HttpSettings { drain_timeout: Duration::from_millis(300), ..settings() }).await;
     server.gate.script(|_| Answer::Hang);
     let mut busy = server.connect().await;
     busy.send(post("/events", "", "{}")).await;
@@ -95,7 +96,9 @@ async fn a_stopping_gateway_refuses_and_closes() {
 async fn a_peer_that_is_done_sending_still_gets_its_answer() {
     use tokio::io::AsyncWriteExt;
     let server = start().await;
-    server.gate.script(|_| Answer::After(Duration::from_millis(100), Box::new(Answer::Now(schemas::Verdict::Receipt(receipt("half"))))));
+    server.gate.script(|_| {
+        Answer::After(Duration::from_millis(100), Box::new(Answer::Now(schemas::Verdict::Receipt(receipt("half")))))
+    });
     let mut client = server.connect().await;
     client.send(post("/events", "", "{}")).await;
     client.stream.shutdown().await.unwrap();

@@ -64,7 +64,10 @@ async fn binary_mode_wins_over_the_content_type() {
         assert_eq!(status(&server.post(headers, "").await), line, "{headers}");
     }
     assert!(server.gate.seen().is_empty());
-    assert_eq!(server.gate.refused_words(), [Word::Malformed, Word::ReservedAttribute, Word::Malformed, Word::Malformed]);
+    assert_eq!(
+        server.gate.refused_words(),
+        [Word::Malformed, Word::ReservedAttribute, Word::Malformed, Word::Malformed]
+    );
 }
 
 #[tokio::test]
@@ -104,7 +107,11 @@ async fn wishes_and_kept_headers() {
 #[tokio::test]
 async fn idempotency_keys() {
     let server = start().await;
-    for headers in ["Idempotency-Key: a\r\nIdempotency-Key: a\r\n".to_owned(), format!("Idempotency-Key: {}\r\n", "k".repeat(256)), "Idempotency-Key:\r\n".to_owned()] {
+    for headers in [
+        "Idempotency-Key: a\r\nIdempotency-Key: a\r\n".to_owned(),
+        format!("Idempotency-Key: {}\r\n", "k".repeat(256)),
+        "Idempotency-Key:\r\n".to_owned(),
+    ] {
         assert_eq!(status(&server.post(&headers, "{}").await), "400", "{headers}");
     }
 }
@@ -128,7 +135,11 @@ async fn credentials() {
         client.send(post("/events", "Authorization: bearer secret\r\n", "{}")).await;
         assert_eq!(status(&client.answer().await), "202");
     }
-    assert_eq!(checks.load(std::sync::atomic::Ordering::SeqCst), 1, "the same header on the same connection is checked once");
+    assert_eq!(
+        checks.load(std::sync::atomic::Ordering::SeqCst),
+        1,
+        "the same header on the same connection is checked once"
+    );
     assert_eq!(server.gate.seen()[0].origin.principal.name.as_str(), "bearer");
     client.send(post("/events", "Authorization: Basic YW5uOnA6dw==\r\n", "{}")).await;
     assert_eq!(status(&client.answer().await), "202");

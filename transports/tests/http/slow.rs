@@ -88,7 +88,10 @@ async fn a_body_that_stops_is_408() {
     client.send("POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345").await;
     let answer = client.answer().await;
     assert_eq!(status(&answer), "408");
-    assert!(answer.contains("connection: close") && answer.contains("nothing was kept") && !answer.contains("unknown"), "{answer}");
+    assert!(
+        answer.contains("connection: close") && answer.contains("nothing was kept") && !answer.contains("unknown"),
+        "{answer}"
+    );
     assert!((ms(390)..ms(700)).contains(&began.elapsed()), "{:?}", began.elapsed());
     assert!(client.is_closed().await);
     assert_eq!(server.gate.budget().used(), 0);
@@ -105,7 +108,7 @@ async fn a_body_that_drips_is_408_and_a_steady_one_is_not() {
         for _ in 0..100 {
             tokio::time::sleep(ms(20)).await;
             client.send("x").await;
-            if !client.is_silent_now() {
+            if !client.is_silent_now().await {
                 break;
             }
         }
@@ -126,6 +129,8 @@ async fn a_body_that_drips_is_408_and_a_steady_one_is_not() {
 #[tokio::test]
 async fn a_slow_answer_is_no_idleness() {
     let server = impatient().await;
-    server.gate.script(|_| Answer::After(ms(900), Box::new(Answer::Now(schemas::Verdict::Receipt(crate::support::receipt("late"))))));
+    server.gate.script(|_| {
+        Answer::After(ms(900), Box::new(Answer::Now(schemas::Verdict::Receipt(crate::support::receipt("late")))))
+    });
     assert_eq!(status(&server.post("", "{}").await), "202");
 }

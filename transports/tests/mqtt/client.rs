@@ -143,7 +143,10 @@ impl Client {
         let place = std::panic::Location::caller();
         async move {
             let got = self.rest().await;
-            assert!(got.len() >= 3 && got[0] == 0xe0 && got[2] == code, "{place}: {code:02x} expected, {got:02x?} came");
+            assert!(
+                got.len() >= 3 && got[0] == 0xe0 && got[2] == code,
+                "{place}: {code:02x} expected, {got:02x?} came"
+            );
         }
     }
 

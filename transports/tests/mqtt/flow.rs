@@ -122,18 +122,23 @@ async fn receive_maximum() {
     }
     client.send(b"\x30\x05\0\x01t\0x").await;
     client.ping().await;
-    client.send(&publish_v5(4, "t", &[], b"x")).await;
+    server.gate.set_durable(2);
+    client.expect(&[puback(1), puback(2)].concat()).await;
+    // Two have left, so two may come.
+    client.send(&[publish_v5(4, "t", &[], b"x"), publish_v5(5, "t", &[], b"x")].concat()).await;
+    client.ping().await;
+    client.send(&publish_v5(6, "t", &[], b"x")).await;
     client.disconnected(0x93).await;
     // 3.1.1 has no such number: the listener stops reading, and goes on when answers have left.
-    server.gate.set_durable(4);
+    server.gate.set_durable(6);
     let mut old = server.v3().await;
     for id in 1..=4 {
         old.send(&publish_v3(id, "t", b"x")).await;
     }
     old.send(PINGREQ).await;
-    until("three more", || server.gate.seen().len() == 7).await;
+    until("three more", || server.gate.seen().len() == 9).await;
     old.silent().await;
-    assert_eq!(server.gate.seen().len(), 7);
+    assert_eq!(server.gate.seen().len(), 9);
     server.gate.set_durable(100);
     old.expect(&[puback(1), puback(2), puback(3)].concat()).await;
     let mut left = [old.packet().await, old.packet().await];
@@ -142,9 +147,24 @@ async fn receive_maximum() {
 }
 
 #[tokio::test]
+async fn a_fault_behind_a_held_message_ends_at_once() {
+    let server = server(MqttSettings { max_inflight: 2, ..MqttSettings::default() }).await;
+    server.gate.script(|_| Answer::Hang);
+    let mut client = server.v5().await;
+    let begun = Instant::now();
+    client.send(&[publish_v5(1, "t", &[], b"x"), publish_v5(2, "t", &[], b"x")].concat()).await;
+    client.ping().await;
+    client.send(&publish_v5(3, "t", &[], b"x")).await;
+    client.disconnected(0x93).await;
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
 async fn bytes_behind_a_held_message_are_bounded() {
     let server = server(MqttSettings { behind_max: 10_000, ..MqttSettings::default() }).await;
-    server.gate.script(|_| Answer::After(Duration::from_millis(600), Box::new(Answer::Now(receipt("e").into_verdict()))));
+    server
+        .gate
+        .script(|_| Answer::After(Duration::from_millis(600), Box::new(Answer::Now(receipt("e").into_verdict()))));
     let mut client = server.v3().await;
     client.send(&publish_v3(1, "t", b"x")).await;
     until("the held one", || server.gate.seen().len() == 1).await;
@@ -165,7 +185,11 @@ async fn bytes_behind_a_held_message_are_bounded() {
 async fn no_room_waits_or_refuses() {
     let gate = FakeGate::with_budget(8_000);
     let taken = gate.budget().share("").try_take(2_000).unwrap();
-    let server = server_of(gate.clone(), MqttSettings { overload: Overload::Hold(Duration::from_secs(3)), ..MqttSettings::default() }).await;
+    let server = server_of(
+        gate.clone(),
+        MqttSettings { overload: Overload::Hold(Duration::from_secs(3)), ..MqttSettings::default() },
+    )
+    .await;
     let mut client = server.v5().await;
     client.send(&publish_v5(1, "t", &[], b"x")).await;
     client.silent().await;
@@ -211,7 +235,9 @@ async fn what_stands_behind_a_refused_head_is_not_answered() {
         }
     });
     let mut client = server.v5().await;
-    client.send(&[publish_v5(1, "t", &[], b"x"), publish_v5(2, "t", &[], b"x"), publish_v5(3, "t", &[], b"x")].concat()).await;
+    client
+        .send(&[publish_v5(1, "t", &[], b"x"), publish_v5(2, "t", &[], b"x"), publish_v5(3, "t", &[], b"x")].concat())
+        .await;
     client.closes_with(&[puback(1), disconnect(0x97, "storage_full: full")].concat()).await;
 }
 

@@ -106,7 +106,10 @@ async fn a_will_is_sent_unless_the_client_says_goodbye() {
     drop(server.v5_with(WITH_WILL_V5).await);
     until("the will of a closed connection", || count() == 1).await;
     let message = server.gate.seen()[0].message.clone();
-    assert_eq!((message.subject.as_str(), &message.payload[..], message.mode), ("w", &b"gone"[..], Mode::ByContentType));
+    assert_eq!(
+        (message.subject.as_str(), &message.payload[..], message.mode),
+        ("w", &b"gone"[..], Mode::ByContentType)
+    );
     assert!(!message.wants.answer);
     let mut asks = server.v5_with(WITH_WILL_V5).await;
     asks.send(b"\xe0\x01\x04").await;

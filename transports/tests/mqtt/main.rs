@@ -6,5 +6,6 @@ mod life;
 mod other_codec;
 mod publishing;
 mod strict;
+#[path = "../support/mod.rs"]
 mod support;
 mod verdicts;

@@ -121,7 +121,8 @@ async fn a_conversation_in_mqtt_5() {
 async fn a_conversation_in_mqtt_3() {
     let server = server(MqttSettings::default()).await;
     let mut client = server.raw().await;
-    let connect = v3::Connect { protocol: Protocol(4), clean_session: false, client_id: "c".into(), ..v3::Connect::default() };
+    let connect =
+        v3::Connect { protocol: Protocol(4), clean_session: false, client_id: "c".into(), ..v3::Connect::default() };
     let publish = Publish { properties: None, ..publish(9, "a", b"x") };
     let packets = [
         v3::Packet::Connect(Box::new(connect)),
@@ -168,7 +169,8 @@ async fn changed_bytes_harm_nobody() {
     let mut seed = BytesMut::new();
     v5::Codec::new(0, 0).encode(publish(1, "a/b", b"hello").into(), &mut seed).unwrap();
     for round in 0..400 {
-        let connect = if round % 2 == 0 { CONNECT_V5 } else { b"\x10\x18\0\x04MQTT\x05\x06\0\x3c\0\0\x01c\0\0\x01w\0\x04gone" };
+        let connect =
+            if round % 2 == 0 { CONNECT_V5 } else { b"\x10\x18\0\x04MQTT\x05\x06\0\x3c\0\0\x01c\0\0\x01w\0\x04gone" };
         let mut bytes = [connect, &seed, b"\x82\x08\0\x01\0\0\x02a#\0", b"\xe0\0"].concat();
         for _ in 0..=next() % 3 {
             let at = usize::try_from(next()).unwrap_or(0) % bytes.len();

@@ -5,11 +5,22 @@ use transports::mqtt::MqttSettings;
 
 #[tokio::test]
 async fn mqtt_5_binds_user_properties() {
-    let server = server(MqttSettings { keep_headers: vec!["site".into(), "response-topic".into()], ..MqttSettings::default() }).await;
+    let server =
+        server(MqttSettings { keep_headers: vec!["site".into(), "response-topic".into()], ..MqttSettings::default() })
+            .await;
     let mut client = server.v5().await;
     let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    let event = [user("specversion", "1.0"), user("id", "1"), user("source", "/s"), user("type", "t"), user("Site", "x")].concat();
-    let rest = [vec![0x03], string("text/plain"), vec![2, 0, 0, 0, 60], user("traceparent", parent), user("tracestate", "a=1")].concat();
+    let event =
+        [user("specversion", "1.0"), user("id", "1"), user("source", "/s"), user("type", "t"), user("Site", "x")]
+            .concat();
+    let rest = [
+        vec![0x03],
+        string("text/plain"),
+        vec![2, 0, 0, 0, 60],
+        user("traceparent", parent),
+        user("tracestate", "a=1"),
+    ]
+    .concat();
     client.send(&publish_v5(1, "a/b", &[event, rest].concat(), b"hello")).await;
     client.expect(&puback(1)).await;
     let reply = [vec![0x08], string("r/t"), vec![0x09], string("77"), vec![0x01, 1]].concat();
@@ -54,7 +65,9 @@ async fn bad_messages_are_refused_alone_and_in_order() {
     let not_text = publish_v5(2, "t", &[1, 1], b"\xff");
     let reserved = publish_v5(3, "t", &user("anygatetenant", "x"), b"x");
     let no_event = publish_v5(4, "t", &user("specversion", "0.3"), b"x");
-    client.send(&[publish_v5(1, "t", &[], b"x"), not_text, reserved, no_event, publish_v5(5, "t", &[], b"x")].concat()).await;
+    client
+        .send(&[publish_v5(1, "t", &[], b"x"), not_text, reserved, no_event, publish_v5(5, "t", &[], b"x")].concat())
+        .await;
     client.expect(&puback(1)).await;
     for (id, code, word) in [(2u16, 0x99, "malformed"), (3, 0x83, "reserved_attribute"), (4, 0x99, "malformed")] {
         let puback = client.packet().await;

@@ -141,7 +141,8 @@ async fn connects_that_are_refused() {
         client.send(&bytes).await;
         assert_eq!(client.rest().await, answer, "{what}");
     }
-    let only_5 = server_of(server.gate.clone(), MqttSettings { versions: vec![Version::V5], ..MqttSettings::default() }).await;
+    let only_5 =
+        server_of(server.gate.clone(), MqttSettings { versions: vec![Version::V5], ..MqttSettings::default() }).await;
     let mut old = only_5.raw().await;
     old.send(CONNECT_V3).await;
     old.closes_with(b"\x20\x02\0\x01").await;
@@ -157,7 +158,9 @@ async fn credentials() {
         _ => Err(Refusal::new(Word::Unauthenticated, "who are you")),
     });
     let server = server_of(gate, MqttSettings::default()).await;
-    let login_v3 = |password: &[u8; 2]| [b"\x10\x16\0\x04MQTT\x04\xc2\0\x3c\0\x01c\0\x03ann\0\x02".to_vec(), password.to_vec()].concat();
+    let login_v3 = |password: &[u8; 2]| {
+        [b"\x10\x16\0\x04MQTT\x04\xc2\0\x3c\0\x01c\0\x03ann\0\x02".to_vec(), password.to_vec()].concat()
+    };
     let mut good = server.raw().await;
     good.send(&login_v3(b"pw")).await;
     good.expect(CONNACK_V3).await;

@@ -111,7 +111,9 @@ async fn cannot_refuse_is_said_where_it_is_so() {
     new.expect(&puback(1)).await;
     let said: Vec<bool> = server.gate.seen().iter().map(|seen| seen.message.wants.cannot_refuse).collect();
     assert_eq!(said, [true, false, false]);
-    let strict = server_of(server.gate.clone(), MqttSettings { on_reject: OnReject::Disconnect, ..MqttSettings::default() }).await;
+    let strict =
+        server_of(server.gate.clone(), MqttSettings { on_reject: OnReject::Disconnect, ..MqttSettings::default() })
+            .await;
     let mut old = strict.v3().await;
     old.send(&publish_v3(1, "t", b"x")).await;
     old.expect(&puback(1)).await;

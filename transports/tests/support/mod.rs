@@ -1,5 +1,10 @@
 //! A gateway for tests: what it answers is scripted, when something is durable is up to the test, and it remembers all it saw.
-#![allow(dead_code, missing_docs, clippy::unwrap_used, reason = "shared by several test binaries, none of which uses all of it")]
+#![allow(
+    dead_code,
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "shared by several test binaries, none of which uses all of it"
+)]
 use schemas::{AckLevel, ByteStr, ItemReceipt, ItemVerdict, Items, Message, Receipt, Refusal, Verdict, Word};
 use std::{
     net::SocketAddr,
@@ -100,7 +105,10 @@ impl FakeGate {
     }
 
     /// Replaces the check of credentials (everybody is let in, as nobody, by default).
-    pub fn guard(&self, guard: impl Fn(SocketAddr, Credentials<'_>) -> Result<Principal, Refusal> + Send + Sync + 'static) {
+    pub fn guard(
+        &self,
+        guard: impl Fn(SocketAddr, Credentials<'_>) -> Result<Principal, Refusal> + Send + Sync + 'static,
+    ) {
         *self.guard.lock().unwrap() = Box::new(guard);
     }
 
@@ -176,7 +184,11 @@ impl Gate for FakeGate {
     }
 
     fn admit(&self, _: SocketAddr) -> Result<(), Refusal> {
-        if self.admits.load(Ordering::SeqCst) { Ok(()) } else { Err(Refusal::new(Word::Unauthenticated, "not from here")) }
+        if self.admits.load(Ordering::SeqCst) {
+            Ok(())
+        } else {
+            Err(Refusal::new(Word::Unauthenticated, "not from here"))
+        }
     }
 
     fn authenticate(&self, peer: SocketAddr, credentials: Credentials<'_>) -> Result<Principal, Refusal> {

@@ -70,6 +70,9 @@ impl Kafka {
         if let Some(name) = topic.fixed().filter(|name| !topic::is_legal(name)) {
             return Err(format!("{name:?} is no topic name: at most 249 letters, digits, '.', '_' and '-'"));
         }
+        for (name, value) in &settings.properties {
+            check_property(name, value).map_err(|fault| format!("properties: {fault}"))?;
+        }
         let recipe = Recipe { topic, key: settings.key.clone(), mode: settings.mode, backend: crate::fault::hash(settings.name.as_bytes()) };
         let known = Arc::new(Known::new(RECORD_BYTES_DEFAULT));
         let line = Arc::new(Line::new(settings, recipe, known).map_err(|error| error.to_string())?);

@@ -78,8 +78,9 @@ pub struct KafkaSettings {
     pub mode: Mode,
     /// `none`, `gzip`, `snappy`, `lz4` or `zstd`. Default: `none`.
     pub compression: &'static str,
-    /// How long librdkafka waits for more records before it sends a batch. Default 0: calls already bring many events, and what
-    /// comes while five requests are under way is batched by that.
+    /// How long librdkafka waits for more records before it sends a batch. Default: 0.5 ms. Calls already bring many events; for
+    /// single ones, 64 under way, half a millisecond carries more records than none (which sends them one by one, at twice the
+    /// CPU) and three times as many as librdkafka's own 5 ms. `linger.ms` among the properties overrides it.
     pub linger: Duration,
     /// Default: `anygate`.
     pub client_id: String,
@@ -108,7 +109,7 @@ impl KafkaSettings {
             key: None,
             mode: Mode::default(),
             compression: "none",
-            linger: Duration::ZERO,
+            linger: Duration::from_micros(500),
             client_id: "anygate".to_owned(),
             queue_records: 100_000,
             queue_bytes: 64 << 20,

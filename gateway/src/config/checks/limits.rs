@@ -1,5 +1,7 @@
 //! Limits that depend on one another or on a protocol.
 
+use std::ops::RangeInclusive;
+
 use schemas::headers::NEVER_KEPT;
 use settings::{ByteSize, Node, codes};
 use transports::net::config::Overload;
@@ -8,13 +10,16 @@ use super::Found;
 use crate::config::draft::Draft;
 use crate::config::model::{Listener, Node as Process};
 
+/// The sizes that a file of the journal may have.
+const SEGMENT: RangeInclusive<ByteSize> = ByteSize::mib(1)..=ByteSize::gib(1);
+
 pub(super) fn check(draft: &Draft<'_>, found: &mut Found<'_>) {
     journal(draft, found);
     for piece in &draft.listeners {
         let Some((listener, inner)) = piece.value.as_ref().zip(piece.inner()) else { continue };
         let (key, size, most) = listener.plugin().max_message();
         let at = inner.get(key).map_or(piece.key_span, |node| node.span);
-        let segment = draft.journal.as_ref().map(|journal| journal.segment_size);
+        let segment = draft.journal.as_ref().map(|journal| journal.segment_size).filter(|size| SEGMENT.contains(size));
         if size.bytes() == 0 || size > most {
             let fault = found.error(at, codes::RANGE, format!("{key}: {size} is out of range"));
             found.push(fault.label(format!("from 1B to {most}")));
@@ -33,7 +38,9 @@ pub(super) fn check(draft: &Draft<'_>, found: &mut Found<'_>) {
 /// What the protocol cannot do.
 fn protocol(listener: &Listener, inner: &Node, found: &mut Found<'_>) {
     let plugin = listener.plugin();
-    if let (Some(Overload::Hold(_)), Some(at), false) = (plugin.common().overload, inner.get("overload"), plugin.can_hold()) {
+    if let (Some(Overload::Hold(_)), Some(at), false) =
+        (plugin.common().overload, inner.get("overload"), plugin.can_hold())
+    {
         let fault = found.error(at.span, codes::VALUE, format!("{} listeners do not hold messages", listener.kind()));
         found.push(fault.label("they answer 503 with Retry-After").help("remove overload, or write overload: refuse"));
     }
@@ -49,7 +56,8 @@ fn protocol(listener: &Listener, inner: &Node, found: &mut Found<'_>) {
 fn headers(inner: &Node, found: &mut Found<'_>) {
     for item in inner.get("keep_headers").map(Node::items).unwrap_or_default() {
         let Some(name) = item.text().filter(|_| !item.faulty) else { continue };
-        let legal = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+        let legal =
+            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
         if NEVER_KEPT.contains(&name.to_ascii_lowercase().as_str()) {
             let fault = found.error(item.span, codes::VALUE, format!("{name} is never kept"));
             found.push(fault.label("it holds credentials, and events are stored and sent on").help("remove it"));
@@ -62,7 +70,7 @@ fn headers(inner: &Node, found: &mut Found<'_>) {
 fn journal(draft: &Draft<'_>, found: &mut Found<'_>) {
     let node = draft.tree.root.get("journal").and_then(|node| node.get("segment_size"));
     let Some((journal, at)) = draft.journal.as_ref().zip(node) else { return };
-    if journal.segment_size < ByteSize::mib(1) || journal.segment_size > ByteSize::gib(1) {
+    if !SEGMENT.contains(&journal.segment_size) {
         let fault =
             found.error(at.span, codes::RANGE, format!("segment_size: {} is out of range", journal.segment_size));
         found.push(fault.label("from 1MiB to 1GiB"));
