@@ -6,4 +6,11 @@
 #![allow(missing_docs, reason = "tests are read, not linked")]
 
 mod architecture;
+mod harness;
+mod hold;
+mod http_answers;
+mod otlp;
+mod pinned;
+mod thread;
 mod tidy;
+mod words;

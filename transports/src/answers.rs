@@ -8,6 +8,9 @@ use std::{
     time::Instant,
 };
 
+/// Places that an empty line keeps.
+const KEPT_CAPACITY: usize = 4;
+
 /// The line of answers. It waits for its head only; after one wake-up everything that may leave is ready (design rule 5).
 pub struct Answers<Id> {
     queue: VecDeque<(Id, Ticket, Instant)>,
@@ -45,7 +48,14 @@ impl<Id> Answers<Id> {
         let Some((_, ticket, _)) = self.queue.front_mut() else { return Poll::Ready(None) };
         match ticket.poll_verdict(cx, self.waits.as_mut()) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(verdict) => Poll::Ready(self.queue.pop_front().map(|(id, ..)| (id, verdict))),
+            Poll::Ready(verdict) => {
+                let answer = self.queue.pop_front().map(|(id, ..)| (id, verdict));
+                // An idle connection keeps no memory of a burst.
+                if self.queue.is_empty() && self.queue.capacity() > KEPT_CAPACITY {
+                    self.queue = VecDeque::new();
+                }
+                Poll::Ready(answer)
+            }
         }
     }
 

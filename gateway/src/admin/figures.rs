@@ -20,7 +20,8 @@ pub fn read(text: &str) -> Vec<Sample> {
 /// The sum of all samples of `name` whose labels have these values.
 pub fn sum(samples: &[Sample], name: &str, labels: &[(&str, &str)]) -> f64 {
     let fits = |sample: &&Sample| {
-        sample.name == name && labels.iter().all(|(key, value)| sample.labels.get(*key).is_some_and(|found| found == value))
+        sample.name == name
+            && labels.iter().all(|(key, value)| sample.labels.get(*key).is_some_and(|found| found == value))
     };
     // `-0.0` is the sum of nothing.
     samples.iter().filter(fits).map(|sample| sample.value).sum::<f64>() + 0.0
@@ -69,7 +70,8 @@ mod tests {
 
     #[test]
     fn samples_with_and_without_labels() {
-        let samples = read("# HELP a b\na_total{x=\"1\",y=\"q\\\"\\\\\"} 3\na_total{x=\"2\",y=\"\"} 4\nplain 1.5\n# EOF\n");
+        let samples =
+            read("# HELP a b\na_total{x=\"1\",y=\"q\\\"\\\\\"} 3\na_total{x=\"2\",y=\"\"} 4\nplain 1.5\n# EOF\n");
         assert_eq!(samples.len(), 3);
         assert_eq!(samples[0].labels["y"], "q\"\\");
         let close = |a: f64, b: f64| (a - b).abs() < 1e-9;

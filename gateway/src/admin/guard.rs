@@ -62,7 +62,10 @@ impl Guard {
         let nobody = IpAddr::V4(Ipv4Addr::LOCALHOST);
         match token.authenticate(nobody, credentials) {
             Ok(_) => Ok(()),
-            Err(refusal) => Err(ApiFault::new(Word::Unauthenticated, format!("{}: send Authorization: Bearer TOKEN", refusal.detail))),
+            Err(refusal) => Err(ApiFault::new(
+                Word::Unauthenticated,
+                format!("{}: send Authorization: Bearer TOKEN", refusal.detail),
+            )),
         }
     }
 
@@ -72,7 +75,8 @@ impl Guard {
         if let Some(names) = &self.names {
             let name = host.map(host_name).unwrap_or_default();
             if !names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
-                let detail = format!("the Host header says {name:?}; this address answers to localhost and 127.0.0.1 only");
+                let detail =
+                    format!("the Host header says {name:?}; this address answers to localhost and 127.0.0.1 only");
                 return Err(ApiFault::new(Word::Forbidden, detail));
             }
         }
@@ -95,7 +99,8 @@ pub async fn check(State(api): State<Arc<Api>>, request: Request, next: Next) ->
         return next.run(request).await;
     }
     let Ok(_permit) = api.guard.requests.try_acquire() else {
-        return ApiFault::new(Word::Overloaded, format!("{REQUESTS_MAX} requests are being worked on already")).into_response();
+        return ApiFault::new(Word::Overloaded, format!("{REQUESTS_MAX} requests are being worked on already"))
+            .into_response();
     };
     next.run(request).await
 }

@@ -24,13 +24,22 @@ pub struct Failing {
 impl Api {
     /// What keeps the gateway from being ready; nothing when it is.
     pub fn failing(&self) -> Vec<Failing> {
-        let failing = |part: &str, word: Word, detail: String| Failing { part: part.to_owned(), failure: word.as_str().to_owned(), detail };
+        let failing = |part: &str, word: Word, detail: String| Failing {
+            part: part.to_owned(),
+            failure: word.as_str().to_owned(),
+            detail,
+        };
         let mut found = Vec::new();
         if let Some(failure) = self.shared.journal.failure() {
-            found.push(failing("journal", Word::Internal, format!("its disk failed: {}: {}", failure.what, failure.error)));
+            found.push(failing(
+                "journal",
+                Word::Internal,
+                format!("its disk failed: {}: {}", failure.what, failure.error),
+            ));
         }
         if self.shared.journal.stats().full {
-            let detail = "every segment holds events that a lane still needs: see which lane is behind in `anygate status`";
+            let detail =
+                "every segment holds events that a lane still needs: see which lane is behind in `anygate status`";
             found.push(failing("journal", Word::StorageFull, detail.to_owned()));
         }
         if self.shared.is_stopping() {
@@ -47,7 +56,8 @@ pub async fn livez() -> &'static str {
 
 /// 200 or 503 with the failing parts and their words; with `?verbose` everything in plain words.
 pub async fn readyz(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Response {
-    let verbose = query.is_some_and(|query| query.split('&').any(|key| key == "verbose" || key.starts_with("verbose=")));
+    let verbose =
+        query.is_some_and(|query| query.split('&').any(|key| key == "verbose" || key.starts_with("verbose=")));
     let failing = api.failing();
     let mut text = String::new();
     if verbose {
@@ -59,7 +69,9 @@ pub async fn readyz(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> R
     // Writing to a String cannot fail.
     let _written = match failing.first() {
         None => writeln!(text, "ready"),
-        Some(_) => failing.iter().try_for_each(|part| writeln!(text, "not ready: {} {}: {}", part.part, part.failure, part.detail)),
+        Some(_) => failing
+            .iter()
+            .try_for_each(|part| writeln!(text, "not ready: {} {}: {}", part.part, part.failure, part.detail)),
     };
     let code = if failing.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, text).into_response()

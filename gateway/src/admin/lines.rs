@@ -23,7 +23,8 @@ impl Lines {
     /// The writing end, and the response that carries what is written.
     pub fn open() -> (Lines, Response) {
         let (sender, mut receiver) = mpsc::channel::<Bytes>(WAITING_MAX);
-        let stream = futures_util::stream::poll_fn(move |cx| receiver.poll_recv(cx).map(|line| line.map(Ok::<_, Infallible>)));
+        let stream =
+            futures_util::stream::poll_fn(move |cx| receiver.poll_recv(cx).map(|line| line.map(Ok::<_, Infallible>)));
         let response = ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(stream)).into_response();
         (Lines(sender), response)
     }

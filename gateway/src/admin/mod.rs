@@ -1,13 +1,74 @@
-//! The admin address: health, metrics, and the API behind the commands. Plain HTTP, so that `curl` works.
-use crate::{config::model::Config, runtime::Compiled, state::Shared};
-use axum::{Router, extract::State, http::header, response::IntoResponse, routing::get};
+//! The admin address: health, metrics, and the API behind the commands. Plain HTTP and JSON, so that `curl` works.
+//!
+//! ```text
+//! GET  /livez  /readyz[?verbose]  /metrics
+//! GET  /api/status
+//! GET  /api/trace/{trace or event id}
+//! GET  /api/tail?where=CESQL                     JSON lines until somebody hangs up
+//! GET  /api/dlq?failure=&backend=&since=&limit=  JSON lines, oldest first
+//! GET  /api/dlq/{lsn}
+//! POST /api/dlq/replay  /api/dlq/discard         {"lsn":[…]} | {"all":true} | {"failure":…} | {"backend":…}; JSON lines
+//! ```
+//! What cannot be done is `{"failure","detail"}` ([`fault`]). Everything here is bounded: requests, tails, scans of the
+//! journal, bodies; nothing here ever makes a sender wait.
+pub mod dlq;
+pub mod fault;
+pub mod figures;
+pub mod guard;
+pub mod health;
+pub mod letters;
+pub mod lines;
+pub mod replay;
+pub mod status;
+pub mod stores;
+pub mod tail;
+pub mod trace;
+
+use crate::{config::model::Config, router::RoutePlan, runtime::Compiled, stack::rules::Rules, state::Shared};
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, State},
+    http::header,
+    middleware,
+    response::IntoResponse,
+    routing::{get, post},
+};
+use fault::ApiFault;
+use guard::Guard;
+use jiff::Timestamp;
+use schemas::Word;
 use settings::Lookup;
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
+use tokio::sync::Semaphore;
 use transports::net::{Listening, Shutdown};
+
+/// Largest body of a request: some 50,000 LSNs.
+const BODY_MAX: usize = 1024 * 1024;
+/// Scans of the journal or a store at a time: each reads from the disk that senders wait for.
+const SCANS_MAX: usize = 4;
+/// How often the dead letters' cursor is brought up to date, so that segments without a waiting letter can be used again.
+const KEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// What the admin API works on.
 pub struct Api {
     shared: Arc<Shared>,
+    guard: Guard,
+    routes: Arc<RoutePlan>,
+    rules: HashMap<String, Arc<Rules>>,
+    /// Name, kind and address of each listener, as configured.
+    listeners: Vec<(String, &'static str, String)>,
+    stores: Vec<(String, PathBuf)>,
+    again: replay::Again,
+    letters: Mutex<journal::LaneReader<journal::OsDisk>>,
+    /// Replays and discards: one at a time, so that no letter is sent twice.
+    changes: Arc<tokio::sync::Mutex<()>>,
+    scans: Arc<Semaphore>,
+    tails: Arc<Semaphore>,
 }
 
 impl Api {
@@ -16,23 +77,109 @@ impl Api {
     /// # Errors
     /// The token cannot be read.
     pub fn new(config: &Config, shared: Arc<Shared>, compiled: &Compiled, env: &Lookup<'_>) -> Result<Self, String> {
-        let _ = (config, compiled, env);
-        Ok(Api { shared })
+        let listeners = config.listeners.iter();
+        let listeners = listeners
+            .map(|(name, listener)| (name.clone(), listener.kind(), listener.common().listen.to_string()))
+            .collect();
+        Ok(Api {
+            guard: Guard::new(config, env)?,
+            routes: Arc::clone(&compiled.blueprint.routes),
+            rules: compiled.blueprint.rules.clone(),
+            listeners,
+            stores: stores::paths(config),
+            again: replay::Again::new(config, compiled, &shared),
+            letters: Mutex::new(shared.journal.lane(journal::LaneId::DEAD_LETTERS)),
+            changes: Arc::new(tokio::sync::Mutex::new(())),
+            scans: Arc::new(Semaphore::new(SCANS_MAX)),
+            tails: Arc::new(Semaphore::new(tail::TAILS_MAX)),
+            shared,
+        })
     }
+
+    /// Runs `work`, which reads from a disk, where it blocks nobody.
+    ///
+    /// # Errors
+    /// `overloaded` when too many such requests run, or what `work` says.
+    async fn scan<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Api) -> Result<T, ApiFault> + Send + 'static,
+    ) -> Result<T, ApiFault> {
+        let permit = Arc::clone(&self.scans).try_acquire_owned();
+        let permit =
+            permit.map_err(|_| ApiFault::new(Word::Overloaded, format!("{SCANS_MAX} scans run already; ask again")))?;
+        let api = Arc::clone(self);
+        let done = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work(&api)
+        });
+        done.await.unwrap_or_else(|error| Err(ApiFault::new(Word::Internal, error.to_string())))
+    }
+}
+
+/// A time as RFC 3339, in UTC.
+pub fn rfc3339(time: SystemTime) -> String {
+    Timestamp::try_from(time).map(|time| time.to_string()).unwrap_or_default()
+}
+
+fn router(api: &Arc<Api>) -> Router {
+    Router::new()
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(metrics))
+        .route("/api/status", get(status::get))
+        .route("/api/trace/{*id}", get(trace::get))
+        .route("/api/tail", get(tail::get))
+        .route("/api/dlq", get(dlq::list))
+        .route("/api/dlq/{lsn}", get(dlq::show))
+        .route("/api/dlq/replay", post(dlq::replay))
+        .route("/api/dlq/discard", post(dlq::discard))
+        .fallback(|| async { ApiFault::new(Word::NotFound, "there is no such path; see `anygate help`") })
+        .method_not_allowed_fallback(|| async {
+            ApiFault::new(Word::MethodNotAllowed, "this path is asked with another method")
+        })
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(middleware::from_fn_with_state(Arc::clone(api), guard::check))
+        .with_state(Arc::clone(api))
 }
 
 /// Serves until it is stopped.
 pub async fn serve(listening: Listening, api: Api, mut stop: Shutdown) {
-    let router = Router::new()
-        .route("/livez", get(|| async { "ok\n" }))
-        .route("/metrics", get(metrics))
-        .with_state(Arc::new(api));
-    let served = axum::serve(listening.into_inner(), router).with_graceful_shutdown(async move { stop.fired().await });
-    if let Err(error) = served.await {
-        tracing::error!(%error, "the admin address stopped");
+    let api = Arc::new(api);
+    let router = router(&api);
+    let keeper = tokio::spawn(keep_letters(Arc::clone(&api)));
+    let mut signal = stop.clone();
+    let served =
+        axum::serve(listening.into_inner(), router).with_graceful_shutdown(async move { signal.fired().await });
+    // Not waited for beyond the signal: a live tail never ends by itself.
+    tokio::select! {
+        ended = served => {
+            if let Err(error) = ended {
+                tracing::error!(%error, "the admin address stopped");
+            }
+        }
+        () = async {
+            stop.fired().await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        } => {}
+    }
+    keeper.abort();
+}
+
+/// Moves the dead letters' reader on: nobody else reads lane 0, and a segment is used again only when every lane has passed it.
+async fn keep_letters(api: Arc<Api>) {
+    loop {
+        let turn = Arc::clone(&api);
+        let passed = tokio::task::spawn_blocking(move || letters::pass(&turn.letters)).await;
+        if let Ok(Err(error)) = passed {
+            tracing::warn!(%error, "the dead letters cannot be read");
+        }
+        tokio::time::sleep(KEEP_EVERY).await;
     }
 }
 
 async fn metrics(State(api): State<Arc<Api>>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], api.shared.metrics.render())
+    (
+        [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")],
+        api.shared.metrics.render(),
+    )
 }

@@ -3,9 +3,18 @@
 //!
 //! One module per command; each is a struct of clap arguments with `run(self) -> Exit`.
 pub mod check;
+pub mod client;
+pub mod demo;
+pub mod dlq;
+pub mod errors;
+pub mod events;
 pub mod explain;
 pub mod init;
 pub mod run;
+pub mod send;
+pub mod status;
+pub mod tail;
+pub mod trace;
 
 use clap::{Parser, Subcommand};
 
@@ -35,6 +44,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Everything in one process, with simulated devices and services
+    Demo(demo::Demo),
     /// Run the gateway
     Run(run::Run),
     /// Find the mistakes in a config
@@ -45,17 +56,36 @@ enum Command {
     Explain(explain::Explain),
     /// Print the config's JSON Schema
     Schema(init::Schema),
+    /// Show what is healthy, what is stuck, and why
+    Status(status::Status),
+    /// Show every hop of one event
+    Trace(trace::Trace),
+    /// Watch events go by
+    Tail(tail::Tail),
+    /// Show what the embedded store holds
+    Events(events::Events),
+    /// Dead letters: list, show, replay, discard
+    Dlq(dlq::Dlq),
+    /// Explain the failure words
+    Errors(errors::Errors),
 }
 
 impl Cli {
     /// Runs the command.
     pub fn run(self) -> Exit {
         match self.command {
+            Command::Demo(command) => command.run(),
             Command::Run(command) => command.run(),
             Command::Check(command) => command.run(),
             Command::Explain(command) => command.run(),
             Command::Init(command) => command.run(),
             Command::Schema(command) => command.run(),
+            Command::Status(command) => command.run(),
+            Command::Trace(command) => command.run(),
+            Command::Tail(command) => command.run(),
+            Command::Events(command) => command.run(),
+            Command::Dlq(command) => command.run(),
+            Command::Errors(command) => command.run(),
         }
     }
 }

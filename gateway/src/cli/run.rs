@@ -92,6 +92,7 @@ fn serve(gateway: Gateway) -> Exit {
         });
     });
     let stopped = gateway.stop();
+    log::flush();
     eprintln!("stopped in {} ms; {} events wait for the next start", stopped.took.as_millis(), stopped.left);
     if stopped.clean { Exit::Ok } else { Exit::Disk }
 }

@@ -5,7 +5,9 @@
 //! and raises an alarm. The direct path (`ack: delivered`) shares the lane's backend but not the journal. Lane 0 holds the dead
 //! letters; its backend is nobody.
 pub mod dead;
+mod direct;
 pub mod health;
+mod outcome;
 pub mod run;
 pub mod strands;
 

@@ -91,24 +91,18 @@ impl Strands {
         self.waiting.values().filter(|strand| !strand.queue.is_empty()).filter_map(|strand| strand.due).min()
     }
 
-    /// Takes the events of all strands that are due, at most `most` events, each strand's in order. With `one` a strand gives
-    /// its first event only and stays under way until [`Strands::end`]; else the strand is given whole.
+    /// Takes the events of strands that are due, whole strands, each in order, until there are `most` events. With `one` the
+    /// strands stay under way until [`Strands::end`].
     pub fn take_due(&mut self, now: Instant, most: usize, one: bool) -> Vec<Waiting> {
-        let due: Vec<u64> = self
-            .waiting
-            .iter()
-            .filter(|(_, strand)| !strand.queue.is_empty() && strand.due.is_some_and(|due| due <= now))
-            .map(|(number, _)| *number)
-            .take(most)
-            .collect();
+        let is_due = |strand: &Strand| !strand.queue.is_empty() && strand.due.is_some_and(|due| due <= now);
+        let due: Vec<u64> = self.waiting.iter().filter(|(_, strand)| is_due(strand)).map(|(number, _)| *number).take(most).collect();
         let mut taken = Vec::new();
         for number in due {
-            let Some(strand) = self.waiting.get_mut(&number) else { continue };
-            if one {
-                taken.extend(strand.queue.pop_first().map(|(_, waiting)| waiting));
-                strand.due = None;
-            } else if let Some(strand) = self.waiting.remove(&number) {
+            if let Some(strand) = self.waiting.remove(&number) {
                 taken.extend(strand.queue.into_values());
+            }
+            if one {
+                self.begin(number);
             }
             if taken.len() >= most {
                 break;
@@ -136,4 +130,75 @@ pub fn backoff(attempts: u32, low: Duration, high: Duration, random: u32) -> Dur
     let part = f64::from(random) / f64::from(u32::MAX);
     // Never less than a tenth of the shortest pause: full jitter must not become a spin.
     ceiling.mul_f64(part).max(low / 10)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use schemas::{AckLevel, Attributes, ByteStr, Door, Headers, Kind, TraceContext};
+    use std::time::SystemTime;
+
+    fn waiting(lsn: u64) -> Waiting {
+        let mut attributes = Attributes::default();
+        for (name, value) in [("id", "1"), ("source", "/s"), ("type", "t")] {
+            attributes.set(name, value, Kind::String).unwrap();
+        }
+        let event = Event {
+            lsn,
+            lanes: 2,
+            envelope: attributes.freeze(bytes::Bytes::new()).unwrap(),
+            door: Door::default(),
+            headers: Headers::new(),
+            received: SystemTime::now(),
+            trace: TraceContext::from_random([1; 24], 0),
+            route: ByteStr::EMPTY,
+            level: AckLevel::Durable,
+            key: ByteStr::EMPTY,
+            death: None,
+        };
+        Waiting { event: Arc::new(event), attempts: 0 }
+    }
+
+    fn lsns(taken: &[Waiting]) -> Vec<u64> {
+        taken.iter().map(|waiting| waiting.event.lsn).collect()
+    }
+
+    #[test]
+    fn a_parked_strand_keeps_its_order_and_delays_no_other() {
+        let (now, later) = (Instant::now(), Instant::now() + Duration::from_secs(60));
+        let mut strands = Strands::default();
+        strands.park(7, waiting(10), later);
+        strands.push(7, waiting(12));
+        strands.park(8, waiting(11), now);
+        // Two calls of one strand were under way: the earlier event fails after the later one.
+        strands.park(7, waiting(9), later);
+        assert!(strands.is_waiting(7) && !strands.is_waiting(9));
+        assert_eq!(lsns(&strands.take_due(now, 100, false)), [11]);
+        assert_eq!(lsns(&strands.take_due(later, 100, false)), [9, 10, 12]);
+        assert!(strands.is_empty() && strands.has_room());
+    }
+
+    #[test]
+    fn one_call_per_strand() {
+        let now = Instant::now();
+        let mut strands = Strands::default();
+        strands.begin(7);
+        strands.push(7, waiting(2));
+        strands.push(7, waiting(3));
+        assert!(strands.take_due(now, 100, true).is_empty(), "a call is under way");
+        strands.end(7, now);
+        assert_eq!(lsns(&strands.take_due(now, 100, true)), [2, 3]);
+        assert!(strands.is_waiting(7), "the next call is under way");
+        strands.end(7, now);
+        assert!(!strands.is_waiting(7));
+    }
+
+    #[test]
+    fn backoff_is_bounded_and_never_a_spin() {
+        let (low, high) = (Duration::from_millis(200), Duration::from_secs(30));
+        assert_eq!(backoff(0, low, high, u32::MAX), low);
+        assert_eq!(backoff(40, low, high, u32::MAX), high);
+        assert_eq!(backoff(3, low, high, 0), low / 10);
+    }
 }

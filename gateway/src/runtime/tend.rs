@@ -7,9 +7,15 @@ use transports::net::Shutdown;
 /// How often gauges are brought up to date.
 const EVERY: Duration = Duration::from_millis(200);
 
+/// Bytes of dead letters passed over at a time.
+const READ_BYTES: usize = 256 * 1024;
+
 /// Runs until it is stopped.
 pub async fn tend(shared: Arc<Shared>, mut stop: Shutdown) {
+    // Lane 0 has no backend: its reader only moves on, so that segments which hold no open dead letter can be recycled.
+    let mut dead = shared.journal.lane(LaneId::DEAD_LETTERS);
     loop {
+        while dead.read(READ_BYTES).is_ok_and(|letters| !letters.is_empty()) {}
         gauges(&shared);
         // Somebody may be held for want of room in the ring; looking again is cheap.
         shared.room_freed();

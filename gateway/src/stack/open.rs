@@ -196,7 +196,7 @@ impl OpenService {
             parent: batch.parent,
             received: batch.received,
             events: batch.items.iter().map(|item| &item.envelope).collect(),
-            size: batch.size(),
+            size: batch.items.iter().map(|item| item.envelope.data().len()).sum(),
             template: self.open.rules.pattern(&batch.door.subject),
         }
     }

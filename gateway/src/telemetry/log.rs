@@ -23,7 +23,8 @@ use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util:
 /// The variable that sets the level.
 const VARIABLE: &str = "ANYGATE_LOG";
 /// The crates that are the gateway.
-const OURS: [&str; 9] = ["anygate", "gateway", "transports", "backends", "codecs", "journal", "schemas", "settings", "cesql"];
+const OURS: [&str; 9] =
+    ["anygate", "gateway", "transports", "backends", "codecs", "journal", "schemas", "settings", "cesql"];
 /// How often counts of repeated lines are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -63,8 +64,9 @@ fn filter(given: &str) -> Result<EnvFilter, String> {
 
 fn directives(given: &str) -> String {
     let (level, more) = match given.parse::<LevelFilter>() {
-        Ok(level) => (level, ""),
-        Err(_) => (LevelFilter::INFO, given),
+        // tracing takes no text for `error`.
+        Ok(level) if !given.is_empty() => (level, ""),
+        Ok(_) | Err(_) => (LevelFilter::INFO, given),
     };
     let libraries = level.min(LevelFilter::WARN);
     let ours = OURS.map(|name| format!("{name}={level}")).join(",");

@@ -44,9 +44,11 @@ impl Spans {
     /// # Errors
     /// The address cannot be used, and why.
     pub fn start(config: &crate::config::Config, runtime: &tokio::runtime::Handle) -> Result<Self, String> {
-        let Some(receiver) = Receiver::of(&config.telemetry)? else { return Ok(Spans(None)) };
+        let fault = |what| format!("telemetry.otlp: {what}\n  = help: write it like http://127.0.0.1:4318");
+        let Some(receiver) = Receiver::of(&config.telemetry).map_err(fault)? else { return Ok(Spans(None)) };
         let _context = runtime.enter();
-        Ok(Spans(Some(Arc::new(Worker::start(receiver.exporter()?, receiver.to_string(), runtime)))))
+        let exporter = receiver.exporter().map_err(fault)?;
+        Ok(Spans(Some(Arc::new(Worker::start(exporter, receiver.to_string(), runtime)))))
     }
 
     /// Opens the span of a message if it is to be recorded. It is sent when the last one who holds it lets go.
@@ -59,6 +61,13 @@ impl Spans {
     pub fn delivery<'a>(&self, event: &'a Event, delivery: impl FnOnce() -> Delivery<'a>) {
         if let Some(worker) = self.recording(event.trace) {
             worker.send(delivery::span(event, &delivery()));
+        }
+    }
+
+    /// A dead letter of a lane was appended again, for the backend that could not take it.
+    pub fn replayed(&self, letter: &Event, death: &schemas::Death) {
+        if let Some(worker) = self.recording(letter.trace) {
+            worker.send(delivery::replay(letter, death));
         }
     }
 
@@ -81,7 +90,13 @@ impl Spans {
 }
 
 /// A span with its ids and start; everything else is empty.
-fn span(own: TraceContext, parent: Option<(TraceContext, bool)>, kind: SpanKind, name: Cow<'static, str>, start: SystemTime) -> SpanData {
+fn span(
+    own: TraceContext,
+    parent: Option<(TraceContext, bool)>,
+    kind: SpanKind,
+    name: Cow<'static, str>,
+    start: SystemTime,
+) -> SpanData {
     SpanData {
         span_context: context(own, false),
         parent_span_id: parent.map_or(SpanId::INVALID, |(parent, _)| SpanId::from_bytes(parent.span_id)),
@@ -105,7 +120,13 @@ fn scope() -> InstrumentationScope {
 
 fn context(trace: TraceContext, remote: bool) -> SpanContext {
     let flags = TraceFlags::new(trace.flags & schemas::trace::SAMPLED);
-    SpanContext::new(TraceId::from_bytes(trace.trace_id), SpanId::from_bytes(trace.span_id), flags, remote, TraceState::NONE)
+    SpanContext::new(
+        TraceId::from_bytes(trace.trace_id),
+        SpanId::from_bytes(trace.span_id),
+        flags,
+        remote,
+        TraceState::NONE,
+    )
 }
 
 fn link(trace: TraceContext) -> Link {

@@ -277,6 +277,9 @@ fn syntax(source: &Source, error: &ScanError, shift: usize) -> Fault {
     if info.contains("@") || info.contains('`') {
         return fault.help("put the value in quotes");
     }
+    if info.contains("quoted scalar") {
+        return fault.help("is a quote on a line above not closed?");
+    }
     if info.contains("mapping values are not allowed") {
         return fault.help("a value that contains \": \" needs quotes; or the indentation is wrong");
     }

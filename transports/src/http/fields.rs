@@ -93,11 +93,10 @@ impl<'a> Fields<'a> {
         check_target(head, settings)?;
         self.check_host(head)?;
         self.content_length.at_most_once("Content-Length")?;
-        if let Some(coding) = self.transfer_encoding.at_most_once("Transfer-Encoding")? {
-            if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-                let detail = "the only transfer coding taken is chunked";
-                return Err(Problem::with_status(Word::ProtocolError, StatusCode::NOT_IMPLEMENTED, detail));
-            }
+        let coding = self.transfer_encoding.at_most_once("Transfer-Encoding")?;
+        if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+            let detail = "the only transfer coding taken is chunked";
+            return Err(Problem::with_status(Word::ProtocolError, StatusCode::NOT_IMPLEMENTED, detail));
         }
         match self.expect {
             Field::Absent => Ok(()),

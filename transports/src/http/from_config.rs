@@ -23,7 +23,25 @@ impl HttpConfig {
             connections_max: count(limits.connections),
             per_address_max: count(limits.per_address),
             partial_default: self.common.batch == BatchMode::Each,
+            // `check` has refused names that are no header names, and those of credentials.
+            keep_headers: self.common.keep_headers.iter().filter_map(|name| name.parse().ok()).collect(),
             ..defaults
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_allow_list_reaches_the_listener() {
+        let config: HttpConfig =
+            serde_json::from_str(r#"{"listen": "127.0.0.1:0", "keep_headers": ["X-Site"], "max_body": "2KiB"}"#)
+                .unwrap();
+        let settings = config.settings(SocketAddr::from(([127, 0, 0, 1], 0)));
+        assert_eq!(settings.keep_headers, ["x-site"]);
+        assert_eq!(settings.max_body, 2048);
     }
 }

@@ -64,10 +64,10 @@ fn bind(headers: &HeaderMap, fields: &Fields<'_>, target: &Target<'_>) -> Result
     if fields.cloud_event {
         found = binding::http::read(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())), |_, _| {})?;
     }
-    if let Some(event_type) = &target.event_type {
-        if found.attributes.get("type").is_none() {
-            found.attributes.set("type", event_type, Kind::String)?;
-        }
+    if let Some(event_type) = &target.event_type
+        && found.attributes.get("type").is_none()
+    {
+        found.attributes.set("type", event_type, Kind::String)?;
     }
     Ok(found)
 }

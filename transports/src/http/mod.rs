@@ -1,6 +1,6 @@
 //! The HTTP listener: HTTP/1.1 and HTTP/2 over cleartext, `POST /events` and `POST /events/{type}`.
 //!
-//! It promises the answers of [`reply`](self) for verdicts, RFC 9457 problems for what is refused, room in the byte budget before
+//! It promises the answers of `reply.rs` for verdicts, RFC 9457 problems for what is refused, room in the byte budget before
 //! a body is read, and that no peer holds a connection, a head or a body open for longer than the limits say. HTTP/1.0 is taken
 //! too (old devices speak it); a host is not asked of it and its connections close unless it asks for keep-alive.
 //!

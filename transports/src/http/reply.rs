@@ -39,7 +39,7 @@ impl Form {
 pub(super) fn reply(verdict: Verdict, form: Form) -> Answer {
     match verdict {
         Verdict::Receipt(receipt) => receipt_answer(&receipt, form),
-        Verdict::Refusal(refusal) => refusal_answer(refusal, form),
+        Verdict::Refusal(refusal) => refusal_answer(&refusal, form),
         Verdict::Unknown(unknown) => unknown_answer(unknown),
     }
 }
@@ -121,7 +121,7 @@ fn item_members(text: &mut Vec<u8>, item: &ItemReceipt, first_answer: AckLevel) 
     }
 }
 
-fn refusal_answer(refusal: Refusal, form: Form) -> Answer {
+fn refusal_answer(refusal: &Refusal, form: Form) -> Answer {
     let status = status_of(refusal.word);
     if status.is_success() {
         // The words of intended drops: nothing was kept because nothing should be.

@@ -53,22 +53,23 @@ pub(super) struct Seats {
     gate: Arc<dyn Gate>,
     origin: Origin,
     hold: Duration,
-    free: Mutex<Vec<Box<Seat>>>,
+    free: Mutex<Vec<Seat>>,
 }
 
 impl Seats {
     pub(super) fn new(gate: Arc<dyn Gate>, origin: Origin, hold: Duration) -> Self {
-        Seats { gate, origin, hold, free: Mutex::default() }
+        // HTTP/1 never needs more than one.
+        Seats { gate, origin, hold, free: Mutex::new(Vec::with_capacity(1)) }
     }
 
     /// A free seat, or a new one.
-    pub(super) fn take(&self) -> Box<Seat> {
+    pub(super) fn take(&self) -> Seat {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        free.unwrap_or_else(|| Box::new(Seat::new(&self.gate, self.origin.clone(), self.hold)))
+        free.unwrap_or_else(|| Seat::new(&self.gate, self.origin.clone(), self.hold))
     }
 
     /// Gives a seat back. One whose request was cancelled is lost instead.
-    pub(super) fn give_back(&self, seat: Box<Seat>) {
+    pub(super) fn give_back(&self, seat: Seat) {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         if free.len() < FREE_SEATS_MAX {
             free.push(seat);

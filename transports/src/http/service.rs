@@ -10,19 +10,19 @@ use super::{
     message,
     problem::{ALLOW, Answer, Problem},
     reply::reply,
-    seat::{Seat, Seats},
+    seat::{Seat, Seats, Timer},
     settings::HttpSettings,
     target::{self, Target},
     webhook,
 };
-use crate::{Gate, Room, budget::SHARE_PARTS};
+use crate::{DurableWait, Gate, Ticket, budget::SHARE_PARTS};
 use http::{HeaderValue, Method, Request, Version, header, request::Parts};
 use hyper::body::Incoming;
-use schemas::{Message, Unknown, Verdict, Word};
+use schemas::{Unknown, Verdict, Word};
 use std::{
     convert::Infallible,
     future::{Future, poll_fn},
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::Poll,
 };
@@ -40,7 +40,6 @@ pub(super) struct Connection {
 pub(super) async fn serve(connection: Arc<Connection>, request: Request<Incoming>) -> Result<Answer, Infallible> {
     let _in_flight = connection.activity.request();
     let (head, mut body) = request.into_parts();
-    let expects = head.headers.contains_key(header::EXPECT);
     let (mut answer, mut closes) = match connection.answer(&head, &mut body).await {
         Ok(answer) => (answer, false),
         Err(problem) => {
@@ -50,8 +49,8 @@ pub(super) async fn serve(connection: Arc<Connection>, request: Request<Incoming
         }
     };
     if head.version < Version::HTTP_2 {
-        // Polling the body would send a 100 that the answer takes back.
-        let all_read = hyper::body::Body::is_end_stream(&body) || (!expects && !closes && body::drain(&mut body).await);
+        // The answer leaves at once, so that asking for the body here sends no 100.
+        let all_read = hyper::body::Body::is_end_stream(&body) || (!closes && body::drain(&mut body).await);
         if !all_read {
             connection.activity.leaves_unread();
             closes = true;
@@ -100,22 +99,34 @@ impl Connection {
         let mut room = seat.intake.reserve(first).await?.into_room();
         let encoded = Reader::new(body, &mut seat.timer, &self.settings).read(&mut room).await?;
         message.payload = coding.decode(encoded, self.settings.max_body, &mut room)?;
-        Ok(reply(self.verdict(seat, room, message).await, form))
-    }
-
-    /// Hands the message over and waits for its verdict. After the deadline the outcome is unknown: the gateway may have kept
-    /// it, and goes on without a sender to tell.
-    async fn verdict(&self, seat: &mut Seat, room: Room, message: Message) -> Verdict {
         let deadline = Instant::now() + self.settings.deadline;
         let Seat { intake, waits, timer, .. } = seat;
-        let mut verdict = pin!(async {
-            let ticket = intake.submit_in(room, message).await;
-            ticket.verdict(waits.as_mut()).await
-        });
-        poll_fn(|cx| match verdict.as_mut().poll(cx) {
-            Poll::Ready(verdict) => Poll::Ready(verdict),
-            Poll::Pending => timer.poll(cx, deadline).map(|()| Verdict::Unknown(Unknown { word: Word::Timeout })),
-        })
-        .await
+        let submitting = pin!(intake.submit_in(room, message));
+        Ok(reply(verdict(submitting, waits.as_mut(), timer, deadline).await, form))
     }
+}
+
+/// Waits until the message was handed over and its verdict is known. After the deadline the outcome is unknown: the gateway may
+/// have kept it, and goes on without a sender to tell.
+///
+/// The hand-over comes by reference: moving it through futures would keep a copy of the message's size in each of them.
+async fn verdict(
+    mut submitting: Pin<&mut impl Future<Output = Ticket>>,
+    waits: &mut dyn DurableWait,
+    timer: &mut Timer,
+    deadline: Instant,
+) -> Verdict {
+    let mut ticket = None;
+    poll_fn(|cx| {
+        if ticket.is_none()
+            && let Poll::Ready(submitted) = submitting.as_mut().poll(cx)
+        {
+            ticket = Some(submitted);
+        }
+        if let Some(Poll::Ready(verdict)) = ticket.as_mut().map(|ticket| ticket.poll_verdict(cx, waits)) {
+            return Poll::Ready(verdict);
+        }
+        timer.poll(cx, deadline).map(|()| Verdict::Unknown(Unknown { word: Word::Timeout }))
+    })
+    .await
 }

@@ -127,7 +127,7 @@ async fn each_word_has_its_status_and_headers() {
         let mut headers = String::from("retry-after: 3\r\n");
         match word {
             Word::Unauthenticated => {
-                headers += "www-authenticate: Bearer realm=\"anygate\", Basic realm=\"anygate\"\r\n"
+                headers += "www-authenticate: Bearer realm=\"anygate\", Basic realm=\"anygate\"\r\n";
             }
             Word::MethodNotAllowed => headers += "allow: POST, OPTIONS\r\n",
             _ => {}

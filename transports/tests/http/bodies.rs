@@ -64,6 +64,20 @@ async fn too_large_before_and_while_reading() {
 }
 
 #[tokio::test]
+async fn an_early_answer_survives_the_rest_of_the_body() {
+    let server = start().await;
+    for _ in 0..5 {
+        let mut client = server.connect().await;
+        client.send("POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n").await;
+        for _ in 0..9 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            client.send(vec![b'x'; 100_000]).await;
+        }
+        assert_eq!(status(&client.answer().await), "413", "not a reset");
+    }
+}
+
+#[tokio::test]
 async fn a_refused_body_that_is_there_keeps_the_connection() {
     let server = start().await;
     let mut client = server.connect().await;

@@ -118,11 +118,9 @@ impl Client {
     }
 
     async fn more(&mut self) -> usize {
-        match timeout(PATIENCE, self.stream.read_buf(&mut self.read)).await.expect("an answer in time") {
-            Ok(read) => read,
-            // A reset is an end too.
-            Err(_) => 0,
-        }
+        let read = timeout(PATIENCE, self.stream.read_buf(&mut self.read)).await.expect("an answer in time");
+        // A reset is an end too.
+        read.unwrap_or_default()
     }
 }
 

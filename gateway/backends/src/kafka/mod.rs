@@ -73,7 +73,12 @@ impl Kafka {
         for (name, value) in &settings.properties {
             check_property(name, value).map_err(|fault| format!("properties: {fault}"))?;
         }
-        let recipe = Recipe { topic, key: settings.key.clone(), mode: settings.mode, backend: crate::fault::hash(settings.name.as_bytes()) };
+        let recipe = Recipe {
+            topic,
+            key: settings.key.clone(),
+            mode: settings.mode,
+            backend: crate::fault::hash(settings.name.as_bytes()),
+        };
         let known = Arc::new(Known::new(RECORD_BYTES_DEFAULT));
         let line = Arc::new(Line::new(settings, recipe, known).map_err(|error| error.to_string())?);
         let served = Arc::clone(&line);

@@ -9,6 +9,7 @@ use transports::net::config::{AuthMethod, ListenerAuth};
 
 use super::Found;
 use crate::config::draft::Draft;
+use crate::telemetry::spans::Receiver;
 use crate::config::model::Backend;
 use crate::config::payload::compile_schema;
 
@@ -138,6 +139,9 @@ fn collector(draft: &Draft<'_>, found: &mut Found<'_>) {
     let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
     if rest.is_none_or(|rest| rest.is_empty() || rest.starts_with('/') || rest.contains(char::is_whitespace)) {
         let fault = found.error(at.span, codes::FORMAT, format!("otlp wants a URL, not \"{url}\""));
+        found.push(fault.help("write it as in http://127.0.0.1:4318"));
+    } else if let Some(Err(why)) = draft.telemetry.as_ref().map(Receiver::of) {
+        let fault = found.error(at.span, codes::VALUE, format!("otlp: {why}"));
         found.push(fault.help("write it as in http://127.0.0.1:4318"));
     }
 }

@@ -50,8 +50,14 @@ impl Line {
     pub(super) fn of(event: &tracing::Event<'_>) -> Self {
         let meta = event.metadata();
         let target = meta.target().to_owned();
-        let mut line =
-            Line { time: Timestamp::now(), level: *meta.level(), target, message: String::new(), fields: Vec::new(), more: None };
+        let mut line = Line {
+            time: Timestamp::now(),
+            level: *meta.level(),
+            target,
+            message: String::new(),
+            fields: Vec::new(),
+            more: None,
+        };
         event.record(&mut line);
         line.fields.sort_by_key(|(name, _)| FIRST.iter().position(|first| first == name).unwrap_or(FIRST.len()));
         line

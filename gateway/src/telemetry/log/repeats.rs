@@ -48,8 +48,12 @@ impl Repeats {
 
     /// The counts of lines whose time is over.
     pub(super) fn due(&mut self, now: Instant) -> Vec<Line> {
-        let over: Vec<u64> =
-            self.seen.iter().filter(|(_, seen)| now.duration_since(seen.since) >= WINDOW).map(|(key, _)| *key).collect();
+        let over: Vec<u64> = self
+            .seen
+            .iter()
+            .filter(|(_, seen)| now.duration_since(seen.since) >= WINDOW)
+            .map(|(key, _)| *key)
+            .collect();
         over.into_iter().filter_map(|key| self.seen.remove(&key)).filter_map(|seen| count(seen, now)).collect()
     }
 
@@ -87,7 +91,10 @@ mod tests {
         assert_eq!(repeats.take(line("b"), start).len(), 1);
         assert!(repeats.due(start + Duration::from_secs(9)).is_empty());
         let due = repeats.due(start + WINDOW);
-        assert_eq!(due.iter().map(|line| (line.message.as_str(), line.more)).collect::<Vec<_>>(), [("a", Some((14, 10)))]);
+        assert_eq!(
+            due.iter().map(|line| (line.message.as_str(), line.more)).collect::<Vec<_>>(),
+            [("a", Some((14, 10)))]
+        );
         // Said again after the window: a new line.
         assert_eq!(repeats.take(line("a"), start + WINDOW).len(), 1);
     }

@@ -1,4 +1,4 @@
-//! The span of a delivery: from the lane's last try to the backend's word.
+//! The span of a delivery, from the lane's last try to the backend's word; and the mark that a dead letter is replayed.
 use super::{
     link,
     message::{cut, number, of_event, text},
@@ -9,7 +9,7 @@ use opentelemetry::{
     trace::{SpanKind, Status},
 };
 use opentelemetry_sdk::trace::{SpanData, SpanLinks};
-use schemas::{ByteStr, Event, TraceContext};
+use schemas::{ByteStr, Death, Event, TraceContext};
 use std::time::SystemTime;
 
 /// How a delivery ended.
@@ -32,7 +32,8 @@ pub(super) fn span(event: &Event, delivery: &Delivery<'_>) -> SpanData {
     let place = delivery.end.map_or(delivery.backend.as_str(), |position| &position.place);
     let name = format!("send {}", cut(place)).into();
     // CLIENT and not PRODUCER: the event was made by its sender, not here (messaging conventions, "Custom creation context").
-    let mut data = super::span(event.delivery_span(seed), Some((event.trace, false)), SpanKind::Client, name, delivery.began);
+    let mut data =
+        super::span(event.delivery_span(seed), Some((event.trace, false)), SpanKind::Client, name, delivery.began);
     data.end_time = SystemTime::now().max(delivery.began);
     describe(&mut data.attributes, event, delivery);
     if let Err(why) = delivery.end {
@@ -41,7 +42,6 @@ pub(super) fn span(event: &Event, delivery: &Delivery<'_>) -> SpanData {
     }
     let mut links = SpanLinks::default();
     links.links.extend(creation(event).map(link));
-    links.links.extend(failed_before(event, delivery.backend, seed).map(link));
     data.links = links;
     data
 }
@@ -81,8 +81,22 @@ fn creation(event: &Event) -> Option<TraceContext> {
     ((made.trace_id, made.span_id) != (event.trace.trace_id, event.trace.span_id)).then_some(made)
 }
 
-/// For a replayed dead letter: the delivery that failed.
-fn failed_before(event: &Event, backend: &ByteStr, seed: u64) -> Option<TraceContext> {
-    let death = event.death.as_ref().filter(|death| death.first_lsn > 0 && death.backend == *backend)?;
-    (death.first_lsn != event.lsn).then(|| event.delivery_span_at(seed, death.first_lsn))
+/// A dead letter is on its way to its backend again: a moment below the message's span, linked to the delivery that failed.
+pub(super) fn replay(letter: &Event, death: &Death) -> SpanData {
+    let seed = hash(death.backend.as_bytes());
+    let failed = letter.delivery_span_at(seed, death.first_lsn);
+    // Each replay is one of its own, and so is its span.
+    let own = failed.child(letter.lsn);
+    let now = SystemTime::now();
+    let mut data = super::span(own, Some((letter.trace, false)), SpanKind::Internal, "anygate.replay".into(), now);
+    data.attributes.extend([
+        text("anygate.backend", &death.backend),
+        KeyValue::new("anygate.dead_letter", death.word.as_str()),
+        KeyValue::new("anygate.attempts", i64::from(death.attempts)),
+    ]);
+    of_event(&mut data.attributes, &letter.envelope);
+    let mut links = SpanLinks::default();
+    links.links.push(link(failed));
+    data.links = links;
+    data
 }

@@ -9,7 +9,7 @@ use opentelemetry::{
     trace::{SpanKind, Status},
 };
 use opentelemetry_sdk::trace::{SpanData, SpanLinks};
-use schemas::{ByteStr, Door, Envelope, Refusal, TraceContext, Verdict, Word};
+use schemas::{AckLevel, ByteStr, Door, Envelope, ItemVerdict, Items, Receipt, Refusal, TraceContext, Verdict, Word};
 use std::{
     borrow::Cow,
     fmt,
@@ -39,7 +39,7 @@ pub struct Arrival<'a> {
     pub received: SystemTime,
     /// Its events, as far as they could be read.
     pub events: Vec<&'a Envelope>,
-    /// Bytes of the payload.
+    /// Bytes of the events' data; of the payload, if it could not be read.
     pub size: usize,
     /// The pattern that its topic or path matched, if one did.
     pub template: Option<&'a str>,
@@ -71,7 +71,9 @@ impl MessageSpan {
         let mut data = span(trace, parent, kind, name(arrival, http), arrival.received);
         describe(&mut data.attributes, arrival, http);
         let mut links = SpanLinks::default();
-        links.links.extend(arrival.events.iter().filter_map(|event| creation(event, arrival.parent, trace)).take(LINKS_MAX).map(link));
+        links.links.extend(
+            arrival.events.iter().filter_map(|event| creation(event, arrival.parent, trace)).take(LINKS_MAX).map(link),
+        );
         data.links = links;
         MessageSpan { state: Mutex::new(State { data, http, ended: false }), worker }
     }
@@ -98,12 +100,13 @@ impl MessageSpan {
     pub fn answered(self: Arc<Self>, answer: Result<Ticket, Refusal>) -> Result<Ticket, Refusal> {
         match answer {
             Ok(mut ticket) => {
-                let (next, stamp) = ticket.take_observer().map_or((None, None), |(next, stamp)| (Some(next), Some(stamp)));
+                let (next, stamp) =
+                    ticket.take_observer().map_or((None, None), |(next, stamp)| (Some(next), Some(stamp)));
                 let stamp = stamp.unwrap_or(Stamp { arrived: std::time::Instant::now(), note: 0 });
                 Ok(ticket.observed(Arc::new(Listens { span: self, next }), stamp))
             }
             Err(refusal) => {
-                self.fail(refusal.word, &refusal.detail, "refused");
+                self.refused(&refusal);
                 Err(refusal)
             }
         }
@@ -114,25 +117,20 @@ impl MessageSpan {
             Verdict::Receipt(receipt) => {
                 let mut state = self.lock();
                 state.data.attributes.push(KeyValue::new("anygate.ack_level", receipt.level.as_str()));
-                state.end("receipt");
+                state.end("receipt", status_of_receipt(receipt));
             }
-            Verdict::Refusal(refusal) => self.fail(refusal.word, &refusal.detail, "refused"),
-            Verdict::Unknown(unknown) => self.fail(unknown.word, "it may have been kept", "unknown"),
+            Verdict::Refusal(refusal) => self.refused(refusal),
+            Verdict::Unknown(unknown) => {
+                let status = if unknown.word == Word::Timeout { 504 } else { 503 };
+                self.lock().fail(unknown.word, "it may have been kept", "unknown", status);
+            }
         }
     }
 
-    fn fail(&self, word: Word, detail: &str, outcome: &'static str) {
-        let mut state = self.lock();
-        state.data.attributes.push(KeyValue::new("error.type", word.as_str()));
-        let status = word.entry().http;
-        if state.http {
-            state.data.attributes.push(KeyValue::new("http.response.status_code", i64::from(status)));
-        }
-        // A server's span is no error when the client is to blame (HTTP conventions, "Status").
-        if !state.http || status >= 500 || outcome == "unknown" {
-            state.data.status = Status::error(format!("{word}: {}", cut(detail)));
-        }
-        state.end(outcome);
+    fn refused(&self, refusal: &Refusal) {
+        let whole_batch = matches!(refusal.items, Items::Each(_)) && !refusal.word.retryable();
+        let status = if whole_batch { 422 } else { refusal.word.entry().http };
+        self.lock().fail(refusal.word, &refusal.detail, "refused", status);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -141,10 +139,41 @@ impl MessageSpan {
 }
 
 impl State {
-    fn end(&mut self, outcome: &'static str) {
+    fn fail(&mut self, word: Word, detail: &str, outcome: &'static str, status: u16) {
+        self.data.attributes.push(KeyValue::new("error.type", word.as_str()));
+        // A server's span is no error when the client is to blame (HTTP conventions, "Status").
+        if !self.http || status >= 500 {
+            self.data.status = Status::error(format!("{word}: {}", cut(detail)));
+        }
+        self.end(outcome, status);
+    }
+
+    fn end(&mut self, outcome: &'static str, status: u16) {
         self.data.attributes.push(KeyValue::new("anygate.outcome", outcome));
-        self.data.end_time = SystemTime::now();
+        if self.http {
+            self.data.attributes.push(KeyValue::new("http.response.status_code", i64::from(status)));
+        }
+        self.data.end_time = SystemTime::now().max(self.data.start_time);
         self.ended = true;
+    }
+}
+
+/// The status that a receipt has over HTTP; as [`transports::http`] answers it.
+fn status_of_receipt(receipt: &Receipt) -> u16 {
+    let refused = match &receipt.items {
+        Items::All => 0,
+        Items::Each(items) => items.iter().filter(|item| matches!(item.verdict, ItemVerdict::Refused(..))).count(),
+    };
+    match (&receipt.items, receipt.level) {
+        (Items::Each(items), _) if refused > 0 => {
+            if refused == items.len() {
+                422
+            } else {
+                207
+            }
+        }
+        (_, AckLevel::Delivered) => 200,
+        (_, AckLevel::Received | AckLevel::Durable) => 202,
     }
 }
 
@@ -152,8 +181,9 @@ impl Drop for MessageSpan {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         if !state.ended {
-            // The sender went away before its answer; the message itself may well be kept.
-            state.end("unanswered");
+            // The sender went away before its answer; the message itself may well be kept. No status was sent.
+            state.http = false;
+            state.end("unanswered", 0);
         }
         self.worker.send(state.data.clone());
     }
@@ -175,13 +205,19 @@ impl Observer for Listens {
     }
 }
 
-/// `POST /events`, `process sensors/{site}/{kind}`: never what only this message has.
+/// `POST /events/{type}`, `process sensors/{site}/{kind}`: never what only this message has.
 fn name(arrival: &Arrival<'_>, http: bool) -> Cow<'static, str> {
     match arrival.template {
+        _ if http && has_type(arrival) => Cow::Borrowed("POST /events/{type}"),
         _ if http => Cow::Borrowed("POST /events"),
         Some(template) => Cow::Owned(format!("process {template}")),
         None => Cow::Borrowed("process"),
     }
+}
+
+/// Whether the path names the event's type.
+fn has_type(arrival: &Arrival<'_>) -> bool {
+    arrival.door.subject.starts_with("/events/")
 }
 
 fn describe(attributes: &mut Vec<KeyValue>, arrival: &Arrival<'_>, http: bool) {
@@ -199,7 +235,7 @@ fn describe(attributes: &mut Vec<KeyValue>, arrival: &Arrival<'_>, http: bool) {
     if http {
         attributes.extend([
             KeyValue::new("http.request.method", "POST"),
-            KeyValue::new("http.route", "/events"),
+            KeyValue::new("http.route", if has_type(arrival) { "/events/{type}" } else { "/events" }),
             KeyValue::new("url.scheme", "http"),
         ]);
         if door.subject.starts_with('/') {

@@ -25,15 +25,19 @@ impl Receiver {
     /// The collector that the config names; `None` when it names none.
     ///
     /// # Errors
-    /// What is wrong with the address, and what to write instead.
+    /// What is wrong with the address.
     pub fn of(telemetry: &Telemetry) -> Result<Option<Self>, String> {
         let Some(given) = telemetry.otlp.as_deref().filter(|given| !given.trim().is_empty()) else { return Ok(None) };
-        let fault = |what: &str| format!("telemetry.otlp: {given:?} {what}\n  = help: write it like http://127.0.0.1:4318");
+        let fault = |what: &str| format!("{given:?} {what}");
         let uri: Uri = given.trim().parse().map_err(|error| fault(&format!("is no address: {error}")))?;
         let authority = uri.authority().ok_or_else(|| fault("has no host"))?;
         match uri.scheme_str() {
             Some("http") => {}
-            Some("https") => return Err(fault("asks for TLS, which this exporter has not: send to a collector on this machine or network")),
+            Some("https") => {
+                return Err(fault(
+                    "asks for TLS, which this exporter has not: send to a collector on this machine or network",
+                ));
+            }
             _ => return Err(fault("does not begin with http://")),
         }
         let by_port = if uri.port_u16() == Some(GRPC_PORT) { OtlpProtocol::Grpc } else { OtlpProtocol::Http };
@@ -55,9 +59,12 @@ impl Receiver {
         // One try: the worker has its own pause, and spans are not worth a queue of retries.
         let once = RetryPolicy::disabled();
         let built = match self.protocol {
-            OtlpProtocol::Grpc => {
-                SpanExporter::builder().with_tonic().with_endpoint(&self.endpoint).with_timeout(TIMEOUT).with_retry_policy(once).build()
-            }
+            OtlpProtocol::Grpc => SpanExporter::builder()
+                .with_tonic()
+                .with_endpoint(&self.endpoint)
+                .with_timeout(TIMEOUT)
+                .with_retry_policy(once)
+                .build(),
             OtlpProtocol::Http => SpanExporter::builder()
                 .with_http()
                 .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
@@ -66,7 +73,7 @@ impl Receiver {
                 .with_retry_policy(once)
                 .build(),
         };
-        let mut exporter = built.map_err(|error| format!("telemetry.otlp: {error}"))?;
+        let mut exporter = built.map_err(|error| error.to_string())?;
         exporter.set_resource(&resource());
         Ok(exporter)
     }
@@ -122,9 +129,11 @@ mod tests {
 
     #[test]
     fn what_cannot_work_is_said_at_start() {
-        for (given, wanted) in [("127.0.0.1:4318", "http://"), ("https://c:4318", "TLS"), ("/v1", "no host"), ("http://a b", "no address")] {
+        for (given, wanted) in
+            [("127.0.0.1:4318", "http://"), ("https://c:4318", "TLS"), ("/v1", "no host"), ("http://a b", "no address")]
+        {
             let error = of(given, None).unwrap_err();
-            assert!(error.contains(wanted) && error.contains("help"), "{given}: {error}");
+            assert!(error.contains(wanted) && error.contains(given), "{given}: {error}");
         }
     }
 }

@@ -124,9 +124,8 @@ impl<E: SpanExporter> Sends<E> {
                 return self.waiting.recv_many(batch, BATCH).await > 0;
             }
         }
-        let full = async {
-            while batch.len() < BATCH && self.waiting.recv_many(batch, BATCH - batch.len()).await > 0 {}
-        };
+        let full =
+            async { while batch.len() < BATCH && self.waiting.recv_many(batch, BATCH - batch.len()).await > 0 {} };
         tokio::select! {
             () = full => {}
             () = sleep(LINGER) => {}

@@ -1,0 +1,4 @@
+//! `anygate send`: placeholder
+pub mod http;
+pub mod link;
+pub mod wire;

@@ -1,0 +1,136 @@
+//! What became of a stored event: done, parked, a dead letter, or held with its lane.
+use super::{
+    dead,
+    run::{Job, PROBE_EVERY, Runner},
+    strands::{Waiting, backoff},
+};
+use crate::{random, telemetry::spans::Delivery};
+use backends::{Outcome, Position, Why};
+use journal::Lsn;
+use schemas::Event;
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+impl Runner {
+    pub(super) fn landed_stored(&mut self, job: Job, outcome: Outcome) {
+        match outcome {
+            Outcome::Done(position) => self.done(&job, &position),
+            Outcome::Retry(why) => {
+                self.trouble(&why, false);
+                self.lane.meter.retried(why.word);
+                let attempts = job.attempts + 1;
+                if self.lane.treatment.attempts.is_some_and(|most| attempts >= most) {
+                    self.give_up(&job.event, &why, attempts);
+                    return;
+                }
+                let (low, high) = self.lane.treatment.backoff;
+                let due = Instant::now() + backoff(job.attempts, low, high, random::u32());
+                let strand = self.lane.backend.strand(&job.event);
+                self.strands.park(strand, Waiting { event: job.event, attempts }, due);
+            }
+            Outcome::Record(why) => self.give_up(&job.event, &why, job.attempts + 1),
+            Outcome::Destination(why) => {
+                self.trouble(&why, true);
+                self.lane.meter.retried(why.word);
+                self.probe_due.get_or_insert(Instant::now() + PROBE_EVERY);
+                let strand = self.lane.backend.strand(&job.event);
+                // It leaves when a probe has succeeded; the tries do not count against the event.
+                self.strands.park(strand, Waiting { event: job.event, attempts: job.attempts }, Instant::now() + PROBE_EVERY);
+            }
+        }
+    }
+
+    pub(super) fn done(&mut self, job: &Job, position: &Position) {
+        self.well();
+        if job.event.lsn > 0 {
+            self.reader.done(Lsn::from_raw(job.event.lsn));
+        }
+        self.delivered(&job.event, position, job.attempts);
+    }
+
+    pub(super) fn delivered(&self, event: &Arc<Event>, position: &Position, attempts: u32) {
+        let took = SystemTime::now().duration_since(event.received).unwrap_or_default();
+        self.lane.meter.delivered_after(took);
+        self.shared.ring.delivered(event, &self.lane.name, position, attempts, took);
+        self.span(event, Ok(position), attempts);
+    }
+
+    pub(super) fn span(&self, event: &Event, end: Result<&Position, &Why>, attempts: u32) {
+        let (backend, began) = (&self.lane.name, self.landing);
+        self.shared.spans.delivery(event, || Delivery { backend, kind: self.lane.backend.kind(), attempts, began, end });
+    }
+
+    pub(super) fn give_up(&mut self, event: &Arc<Event>, why: &Why, attempts: u32) {
+        let trace_id = event.trace.trace_id_hex();
+        tracing::warn!(backend = %self.lane.name, event_id = event.envelope.id(), trace_id, code = why.word.as_str(), detail = %why.detail, "an event cannot be delivered");
+        self.span(event, Err(why), attempts);
+        if !self.lane.treatment.dead_letter {
+            self.lane.meter.dropped(why.word);
+            self.reader.done(Lsn::from_raw(event.lsn));
+            return;
+        }
+        let letter = dead::of_lane(event, &self.lane.name, why, attempts);
+        self.letters.push_back((Arc::clone(event), letter));
+        self.write_letters();
+    }
+
+    /// Appends dead letters; what finds no room is tried again at the next tick, and the lane reads no more until then.
+    pub(super) fn write_letters(&mut self) {
+        while let Some((event, letter)) = self.letters.front() {
+            match dead::append(&self.shared, letter) {
+                Ok(lsn) => {
+                    self.unsynced.push_back((Lsn::from_raw(lsn), event.lsn));
+                    self.lane.meter.dead_lettered.inc();
+                    self.shared.ring.dead_lettered(event, &self.lane.name, letter);
+                    self.letters.pop_front();
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Events whose dead letter is durable are done here.
+    pub(super) fn settle_letters(&mut self) {
+        let durable = self.shared.journal.durable();
+        while let Some((letter, event)) = self.unsynced.front().copied().filter(|(letter, _)| *letter <= durable) {
+            let _ = letter;
+            self.reader.done(Lsn::from_raw(event));
+            self.unsynced.pop_front();
+        }
+    }
+
+    pub(super) fn trouble(&self, why: &Why, destination: bool) {
+        self.lane.meter.up.set(0);
+        if self.lane.health.failed(why.word, &why.detail, destination) {
+            if destination {
+                tracing::error!(backend = %self.lane.name, code = why.word.as_str(), detail = %why.detail, "the destination is wrong; the lane holds its events until it is mended");
+            } else {
+                tracing::warn!(backend = %self.lane.name, code = why.word.as_str(), detail = %why.detail, "deliveries fail and are tried again");
+            }
+        }
+    }
+
+    pub(super) fn well(&self) {
+        if let Some(before) = self.lane.health.well() {
+            self.lane.meter.up.set(1);
+            let seconds = before.since.elapsed().unwrap_or_default().as_secs();
+            tracing::info!(backend = %self.lane.name, seconds, "deliveries succeed again");
+        }
+    }
+
+    pub(super) fn probed(&mut self, outcome: Result<(), Why>) {
+        match outcome {
+            Ok(()) => {
+                self.well();
+                self.probe_due = None;
+                self.strands.all_due(Instant::now());
+            }
+            Err(why) => {
+                self.trouble(&why, true);
+                self.probe_due = Some(Instant::now() + PROBE_EVERY);
+            }
+        }
+    }
+}
