@@ -116,7 +116,7 @@ impl Explainer {
         let (metrics, ring, lanes) = (Arc::new(Metrics::new()), Arc::new(Ring::default()), Arc::new(Lanes::default()));
         for (id, (name, backend)) in (1u8..).zip(config.backends.iter()) {
             let preview = Preview { config: Arc::clone(&config), name: name.clone(), kind: backend.kind() };
-            let treatment = Treatment { attempts: None, backoff: (Duration::ZERO, Duration::ZERO), dead_letter: true };
+            let treatment = Treatment { attempts: None, backoff: (Duration::ZERO, Duration::ZERO), order: None, dead_letter: true };
             lanes.add(Arc::new(Lane::new(id, name.as_str(), Arc::new(preview), treatment, metrics.lane(name))));
         }
         let blueprint = Blueprint::new(&config, &lanes, &metrics, &ring)?;

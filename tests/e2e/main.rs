@@ -6,6 +6,12 @@
 #![allow(missing_docs, reason = "tests are read, not linked")]
 
 mod architecture;
+mod counting;
+mod direct;
+mod drain;
+mod explain_run;
+mod fanout;
+mod faults;
 mod harness;
 mod hold;
 mod http_answers;

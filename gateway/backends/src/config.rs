@@ -17,19 +17,12 @@ pub struct BackendConfig {
     /// What becomes of an event that this backend never takes.
     #[serde(default)]
     pub on_failure: OnFailure,
-    /// False: when this backend has no room, events go on without it and are counted as dropped.
-    #[serde(default = "yes")]
-    pub required: bool,
 }
 
 impl Default for BackendConfig {
     fn default() -> Self {
-        Self { retry: Retry::default(), order: None, on_failure: OnFailure::default(), required: true }
+        Self { retry: Retry::default(), order: None, on_failure: OnFailure::default() }
     }
-}
-
-fn yes() -> bool {
-    true
 }
 
 /// How a delivery that may succeed later is tried again.

@@ -2,7 +2,9 @@
 //!
 //! First the ring, which knows the last events of this process in every detail. What it does not know any more, or never knew
 //! because the process was restarted, is looked up in the journal (what still waits, dead letters) and in the embedded stores.
-use super::{Api, fault::ApiFault, letters::Letter, rfc3339};
+mod look;
+
+use super::{Api, fault::ApiFault, rfc3339};
 use crate::{
     lanes::bits,
     router::{Route, view},
@@ -12,11 +14,9 @@ use axum::{
     Json,
     extract::{Path, State},
 };
-use backends::store::{Filter, StoreReader};
-use bytes::Bytes;
 use cesql::{Outcome, Step};
 use journal::{LaneId, Lsn};
-use schemas::{EventView, ItemVerdict, Record, TraceContext, Word, record};
+use schemas::{EventView, ItemVerdict, TraceContext, Word};
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
 
@@ -24,8 +24,6 @@ use std::{sync::Arc, time::Duration};
 const FOUND_MAX: usize = 100;
 /// Hex digits of a trace id that are enough to name it.
 const PREFIX_MIN: usize = 8;
-/// Bytes read from the journal at a time.
-const READ_BYTES: usize = 256 * 1024;
 
 /// What is known of a trace or an event.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -188,7 +186,7 @@ pub async fn get(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Result<
             found.iter().rev().take(FOUND_MAX).rev().map(|(seen, hops)| event_trace(&api, seen, hops)).collect();
         return Ok(Json(Traced { query: id, events, ..Traced::default() }));
     }
-    let traced = api.scan(move |api| look(api, id)).await?;
+    let traced = api.scan(move |api| look::look(api, id)).await?;
     if traced.journal.is_empty() && traced.stores.is_empty() {
         let detail = format!(
             "nothing is known of {:?}: neither the last events, nor the journal, nor a store has it{}",

@@ -110,7 +110,7 @@ unrouted: dead_letter                          # or reject, drop
 
 backends:                                      # where events go; each owns retry, order, on_failure
 {backends}
-dead_letters: {{ keep: 14d, max_size: 1GiB }}    # look at them with: anygate dlq list
+dead_letters: {{ keep: 14d }}    # look at them with: anygate dlq list
 "
     );
     Ok(text)

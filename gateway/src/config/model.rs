@@ -246,15 +246,14 @@ pub enum Unrouted {
 /// How long dead letters are kept.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("x-later" = { "max_size": "a quota for dead letters comes with backlogs; until then the journal's size bounds them" }))]
 pub struct DeadLetters {
     /// How long one is kept.
     pub keep: Period,
-    /// The most disk they take; above it the oldest go first.
-    pub max_size: ByteSize,
 }
 
 impl Default for DeadLetters {
     fn default() -> Self {
-        Self { keep: Period::secs(14 * 86_400), max_size: ByteSize::gib(1) }
+        Self { keep: Period::secs(14 * 86_400) }
     }
 }

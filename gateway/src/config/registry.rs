@@ -14,11 +14,22 @@ use transports::net::config::{ListenerConfig, ListenerPlugin};
 
 /// An enum that is a one-key map in the file, its kinds' words, and what all its kinds have.
 macro_rules! registry {
-    ($(#[$meta:meta])* $name:ident: $plugin:ident { $common:ty }, $($(#[$doc:meta])* $word:literal => $variant:ident($config:ty),)+) => {
+    ($(#[$meta:meta])* $name:ident: $plugin:ident { $common:ty }, $($rest:tt)+) => {
+        registry! { $(#[$meta])* $name: $plugin, $($rest)+ }
+
+        impl $name {
+            /// The keys of every kind.
+            #[must_use]
+            pub fn common(&self) -> &$common {
+                self.plugin().common()
+            }
+        }
+    };
+    ($(#[$meta:meta])* $name:ident: $plugin:ident, $($(#[$doc:meta])* $word:literal => $variant:ident($(#[$field:meta])* $config:ty),)+) => {
         #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
         $(#[$meta])*
         pub enum $name {
-            $($(#[$doc])* #[serde(rename = $word)] $variant($config),)+
+            $($(#[$doc])* #[serde(rename = $word)] $variant($(#[$field])* $config),)+
         }
 
         impl $name {
@@ -40,15 +51,10 @@ macro_rules! registry {
                     $(Self::$variant(config) => config,)+
                 }
             }
-
-            /// The keys of every kind.
-            #[must_use]
-            pub fn common(&self) -> &$common {
-                self.plugin().common()
-            }
         }
     };
 }
+pub(super) use registry;
 
 registry! {
     /// A transport with a name.

@@ -51,6 +51,8 @@ pub struct Treatment {
     pub attempts: Option<u32>,
     /// The shortest and the longest pause between tries.
     pub backoff: (Duration, Duration),
+    /// The attribute whose equal values keep their order; `None`: as the backend says.
+    pub order: Option<String>,
     /// Whether what is given up becomes a dead letter, or is dropped and counted.
     pub dead_letter: bool,
 }
@@ -100,6 +102,17 @@ impl Lane {
                 Some(trouble) => Err(Refusal::new(Word::BackendUnavailable, format!("backend {}: {}", self.name, trouble.why))
                     .retry_after(Duration::from_secs(1))),
             },
+        }
+    }
+
+    /// The strand of an event: what has the same one keeps its order.
+    pub fn strand(&self, event: &Event) -> u64 {
+        match &self.treatment.order {
+            None => self.backend.strand(event),
+            Some(name) => {
+                let value = event.view().get(name);
+                backends::fault::hash(value.map(|value| value.text).unwrap_or_default().as_bytes())
+            }
         }
     }
 

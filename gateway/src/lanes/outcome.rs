@@ -27,7 +27,7 @@ impl Runner {
                 }
                 let (low, high) = self.lane.treatment.backoff;
                 let due = Instant::now() + backoff(job.attempts, low, high, random::u32());
-                let strand = self.lane.backend.strand(&job.event);
+                let strand = self.lane.strand(&job.event);
                 self.strands.park(strand, Waiting { event: job.event, attempts }, due);
             }
             Outcome::Record(why) => self.give_up(&job.event, &why, job.attempts + 1),
@@ -35,7 +35,7 @@ impl Runner {
                 self.trouble(&why, true);
                 self.lane.meter.retried(why.word);
                 self.probe_due.get_or_insert(Instant::now() + PROBE_EVERY);
-                let strand = self.lane.backend.strand(&job.event);
+                let strand = self.lane.strand(&job.event);
                 // It leaves when a probe has succeeded; the tries do not count against the event.
                 self.strands.park(strand, Waiting { event: job.event, attempts: job.attempts }, Instant::now() + PROBE_EVERY);
             }

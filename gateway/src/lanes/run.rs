@@ -164,7 +164,7 @@ impl Runner {
     /// Into the next delivery, or behind its strand. `begun`: the strands of that delivery, for a backend that takes one call
     /// per strand at a time: a call may hold many events of a strand.
     fn line_up(&mut self, event: Event, begun: &mut Option<HashSet<u64>>, jobs: &mut Vec<Job>) {
-        let strand = self.lane.backend.strand(&event);
+        let strand = self.lane.strand(&event);
         let event = Arc::new(event);
         let in_this_call = begun.as_ref().is_some_and(|begun| begun.contains(&strand));
         if !in_this_call && self.strands.is_waiting(strand) {
@@ -217,7 +217,7 @@ impl Runner {
         let mut ended = HashSet::new();
         for (job, outcome) in jobs.into_iter().zip(outcomes) {
             if one && job.direct.is_none() {
-                ended.insert(self.lane.backend.strand(&job.event));
+                ended.insert(self.lane.strand(&job.event));
             }
             match job.direct {
                 Some(number) => self.landed_direct(number, outcome),

@@ -4,9 +4,12 @@
 //! when the batch is kept, and removed when it is not. Who meets a reserved entry looks again. A duplicate gets the answer of
 //! the first: it waits for the first one's LSN. Bounded by time and count; the oldest is forgotten first. The table is in
 //! memory: after a restart a resend is kept again (backends see the same source and id).
-use super::Step;
+use super::{BuildContext, Middleware, Plugin, Step, stepped};
 use crate::stack::{Batch, Claim, Item};
+use schemars::JsonSchema;
 use schemas::{Door, ItemVerdict, Refusal, Word};
+use serde::{Deserialize, Serialize};
+use settings::{Attribute, Period};
 use std::{
     collections::{HashMap, VecDeque},
     fmt,
@@ -21,6 +24,43 @@ use std::{
 const SHARDS: usize = 16;
 /// How soon somebody who met a reserved entry looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// Acknowledges repeats without keeping them again.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DedupeConfig {
+    /// The attributes that make two events of one principal the same.
+    #[serde(default = "source_and_id")]
+    #[schemars(length(min = 1, max = 8))]
+    pub by: Vec<Attribute>,
+    /// How long an event is remembered.
+    #[serde(default = "ten_minutes")]
+    pub window: Period,
+    /// The most events that are remembered; the oldest is forgotten first.
+    #[serde(default = "dedupe_keys")]
+    #[schemars(range(min = 1, max = 100_000_000))]
+    pub max_keys: u32,
+}
+
+fn source_and_id() -> Vec<Attribute> {
+    ["source", "id"].iter().filter_map(|name| name.parse().ok()).collect()
+}
+
+fn ten_minutes() -> Period {
+    Period::secs(600)
+}
+
+fn dedupe_keys() -> u32 {
+    1_000_000
+}
+
+impl Plugin for DedupeConfig {
+    fn build(&self, _: &BuildContext<'_>) -> Result<Arc<dyn Middleware>, String> {
+        let by = self.by.iter().map(|name| name.as_str().to_owned()).collect();
+        let keys = usize::try_from(self.max_keys).unwrap_or(usize::MAX);
+        Ok(stepped(Dedupe::new(by, self.window.get(), keys)))
+    }
+}
 
 /// Settles events that were kept before.
 #[derive(Clone)]
@@ -76,7 +116,9 @@ impl Dedupe {
         Dedupe { by, table: Arc::new(table) }
     }
 
-    fn key(&self, item: &Item, door: &Door) -> Key {
+    /// The event's key. An `Idempotency-Key` stands for the whole message: it is the id of a bare event, which has none of its
+    /// own to be known by.
+    fn key(&self, item: &Item, door: &Door, dedupe_id: Option<&str>) -> Key {
         let hash = |hasher: &RandomState| {
             let mut hasher = hasher.build_hasher();
             let mut part = |text: &str| {
@@ -84,6 +126,13 @@ impl Dedupe {
                 hasher.write_u8(0xff);
             };
             part(&door.principal);
+            if let Some(id) = dedupe_id {
+                part("idempotency-key");
+                part(&door.listener);
+                part(id);
+                part(&item.number.to_string());
+                return hasher.finish();
+            }
             let view = item.view(door);
             for name in &self.by {
                 part(view.get(name).map(|value| value.text).unwrap_or_default());
@@ -103,8 +152,9 @@ impl Step for Dedupe {
         let number = self.table.batches.fetch_add(1, Ordering::Relaxed);
         let mut reserved = Reserved { table: Arc::clone(&self.table), keys: Vec::new() };
         let mut met_reserved = false;
+        let dedupe_id = batch.dedupe_id.clone();
         for (item, door) in batch.alive() {
-            let key = self.key(item, door);
+            let key = self.key(item, door, dedupe_id.as_deref());
             match self.table.reserve(key, number) {
                 Met::New => reserved.keys.push((item.number, key)),
                 Met::Own => item.fate = Some(ItemVerdict::Duplicate),

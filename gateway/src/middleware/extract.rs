@@ -2,10 +2,20 @@
 //!
 //! A member that is missing, or an event whose data is not JSON, sets nothing. Strings, booleans and 32-bit integers keep their
 //! type; other numbers become text; objects, arrays and null set nothing. This middleware is one of the two that parse the data.
-use super::Step;
+use super::{BuildContext, Middleware, Plugin, Step, stepped};
 use crate::stack::{Batch, Item};
 use schemas::{Kind, envelope::is_json};
 use serde_json::Value;
+use settings::{Named, Pointer};
+use std::sync::Arc;
+
+
+impl Plugin for Named<Pointer> {
+    fn build(&self, _: &BuildContext<'_>) -> Result<Arc<dyn Middleware>, String> {
+        let members = self.iter().map(|(name, pointer)| (name.clone(), pointer.as_str().to_owned())).collect();
+        Ok(stepped(Extract { members }))
+    }
+}
 
 /// Lifts members into attributes.
 #[derive(Clone, Debug)]

@@ -2,7 +2,8 @@
 //!
 //! A middleware settles items, changes envelopes, or says that there is no room now; it never waits on the network and keeps
 //! no events. A plug-in is a [`Step`] (one function) or, when it must see both ways, any Tower layer ([`Middleware::wrap`]).
-//! Adding one: a module here, its `mod` line, and its line in [`crate::config::middleware`]'s registry.
+//! Adding one: a module here with its config struct (which is its own constructor: [`Plugin`]), its `mod` line, and its line in
+//! [`crate::config::middleware`], the registry.
 pub mod dedupe;
 pub mod extract;
 pub mod filter;
@@ -11,7 +12,10 @@ pub mod rate_limit;
 pub mod set;
 pub mod validate;
 
-use crate::stack::{Batch, Stack};
+use crate::{
+    config::model::Config,
+    stack::{Batch, Stack},
+};
 use schemas::Refusal;
 use std::{
     fmt::Debug,
@@ -21,6 +25,26 @@ use std::{
     task::{Context, Poll},
 };
 use tower::{Service, util::BoxCloneSyncService};
+
+/// What a middleware is told besides its own configuration.
+pub struct BuildContext<'a> {
+    /// The whole config: schemas, folder.
+    pub config: &'a Config,
+}
+
+/// A middleware's configuration, checked: it builds the middleware.
+pub trait Plugin {
+    /// Builds the middleware. State that it keeps (rates, keys) begins empty.
+    ///
+    /// # Errors
+    /// What could not be read, and why.
+    fn build(&self, cx: &BuildContext<'_>) -> Result<Arc<dyn Middleware>, String>;
+}
+
+/// A step as a middleware.
+pub fn stepped(step: impl Step) -> Arc<dyn Middleware> {
+    Arc::new(Stepped(Arc::new(step)))
+}
 
 /// One step of a pipeline, as one synchronous function.
 pub trait Step: Send + Sync + Debug + 'static {

@@ -2,9 +2,12 @@
 //!
 //! A message that is above the rate is not refused here: the batch says when it would fit, and the listener holds or refuses
 //! it. What a batch took is given back when it is not kept. Keys are bounded; a forgotten key starts full again.
-use super::Step;
+use super::{BuildContext, Middleware, Plugin, Step, stepped};
 use crate::stack::{Batch, Claim, Item};
+use schemars::JsonSchema;
 use schemas::{Door, Refusal, Word};
+use serde::{Deserialize, Serialize};
+use settings::Rate;
 use std::{
     collections::HashMap,
     fmt,
@@ -15,8 +18,31 @@ use std::{
 
 const SHARDS: usize = 16;
 
+/// Refuses or holds events above a rate (GCRA).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimitConfig {
+    /// What has a rate of its own.
+    pub per: Per,
+    /// The rate in the long run.
+    pub rate: Rate,
+    /// How many may come at once; by default one second of the rate, at least 1.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub burst: Option<u64>,
+    /// The most keys that are remembered; the one unused for longest is forgotten first.
+    #[serde(default = "rate_keys")]
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub max_keys: u32,
+}
+
+fn rate_keys() -> u32 {
+    100_000
+}
+
 /// What has a rate of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Per {
     /// Each `source`.
     Source,
@@ -28,8 +54,17 @@ pub enum Per {
     Subject,
     /// Each listener.
     Listener,
-    /// One for all.
+    /// One rate for all.
     All,
+}
+
+impl Plugin for RateLimitConfig {
+    fn build(&self, _: &BuildContext<'_>) -> Result<Arc<dyn Middleware>, String> {
+        let per_second = self.rate.count / self.rate.per.as_secs().max(1);
+        let burst = self.burst.unwrap_or(per_second.max(1));
+        let keys = usize::try_from(self.max_keys).unwrap_or(usize::MAX);
+        Ok(stepped(RateLimit::new(self.per, self.rate.count, self.rate.per, burst, keys)))
+    }
 }
 
 impl Per {

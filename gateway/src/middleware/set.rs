@@ -2,11 +2,18 @@
 //!
 //! A missing attribute refuses the event (`missing_attribute`). Values that go into `source` are percent-encoded. All values
 //! are worked out before the first one is set, so the order of the config's keys does not matter.
-use super::Step;
+use super::{BuildContext, Middleware, Plugin, Step, stepped};
 use crate::stack::{Batch, Item};
 use schemas::{Attributes, Door, Kind, Word};
-use settings::Template;
-use std::borrow::Cow;
+use settings::{Named, Template};
+use std::{borrow::Cow, sync::Arc};
+
+
+impl Plugin for Named<Template> {
+    fn build(&self, _: &BuildContext<'_>) -> Result<Arc<dyn Middleware>, String> {
+        Ok(stepped(Set { attributes: self.iter().cloned().collect() }))
+    }
+}
 
 /// Sets attributes.
 #[derive(Clone, Debug)]

@@ -1,12 +1,33 @@
 //! `validate`: refuses events whose data does not fit a JSON Schema. The error names the JSON pointer.
-use super::Step;
-use crate::stack::Batch;
+use super::{BuildContext, Middleware, Plugin, Step, stepped};
+use crate::{config::compile_schema, stack::Batch};
 use jsonschema::Validator;
+use schemars::JsonSchema;
 use schemas::Word;
+use serde::{Deserialize, Serialize};
+use settings::Name;
 use std::{fmt, sync::Arc};
 
 /// Most characters of a value or message that go into the detail.
 const DETAIL_MAX: usize = 300;
+
+/// Refuses events whose data does not fit a schema.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ValidateConfig {
+    /// The name of an entry of the top-level `schemas`.
+    pub schema: Name,
+}
+
+impl Plugin for ValidateConfig {
+    fn build(&self, cx: &BuildContext<'_>) -> Result<Arc<dyn Middleware>, String> {
+        let name = self.schema.as_str();
+        let schema = cx.config.schemas.get(name).ok_or_else(|| format!("no schema named {name:?}"))?;
+        // The same function that `check` compiles it with.
+        let validator = compile_schema(&cx.config.folder.join(&schema.file)).map_err(|what| format!("schema {name:?}: {what}"))?;
+        Ok(stepped(Validate { name: name.to_owned(), schema: Arc::new(validator) }))
+    }
+}
 
 /// Checks data against a schema.
 #[derive(Clone)]

@@ -122,6 +122,10 @@ impl RoutePlan {
     }
 
     fn route_item(&self, item: &mut Item, door: &Door) {
+        if is_expired(item) {
+            item.drop_as(Word::Expired);
+            return;
+        }
         let matched = self.matching(&item.view(door));
         let mut levels = matched.iter().filter_map(|number| self.routes.get(*number as usize)).map(|route| route.level);
         let direct = levels.clone().any(|level| level == AckLevel::Delivered);
@@ -202,6 +206,13 @@ impl Route {
             }
         }
     }
+}
+
+/// Whether the event's `expirytime` (CloudEvents extension "expirytime", an RFC 3339 timestamp) has passed. One that cannot be
+/// read is only an attribute.
+fn is_expired(item: &Item) -> bool {
+    let Some(expiry) = item.envelope.get("expirytime") else { return false };
+    expiry.text.parse::<jiff::Timestamp>().is_ok_and(|expiry| expiry < jiff::Timestamp::now())
 }
 
 /// The router as a service: the end of the listener's pipeline.

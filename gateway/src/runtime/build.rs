@@ -77,6 +77,7 @@ pub(super) fn lanes(config: &Config, shared: &Arc<Shared>, data_dir: &Path, env:
         let treatment = Treatment {
             attempts: common.retry.attempts,
             backoff: (common.retry.backoff.low.get(), common.retry.backoff.high.get()),
+            order: common.order.as_ref().map(|name| name.as_str().to_owned()),
             dead_letter: common.on_failure == backends::config::OnFailure::DeadLetter,
         };
         let Some(id) = shared.journal.lane_id(name) else {

@@ -85,7 +85,7 @@ impl Gateway {
             edge.spawn(dispatch);
         }
         let mut running = build::run_lanes(&shared, &lanes, &lanes_signal);
-        running.push(lanes.spawn(tend::tend(Arc::clone(&shared), rest_signal.clone())));
+        running.push(lanes.spawn(tend::tend(Arc::clone(&shared), config.dead_letters.keep.get(), rest_signal.clone())));
         let listeners = bound.iter().map(build::BoundListener::describe).collect();
         let admin = admin_socket.address();
         let api = admin::Api::new(config, Arc::clone(&shared), &compiled, env).map_err(StartError::Config)?;

@@ -2,14 +2,10 @@
 use super::StartError;
 use crate::{
     auth::Auth,
-    config::{
-        Middleware as Configured,
-        middleware::Per as ConfiguredPer,
-        model::{Ack, Config, Unrouted as ConfiguredUnrouted},
-    },
+    config::model::{Ack, Config, Unrouted as ConfiguredUnrouted},
     gate::ListenerGate,
     lanes::Lanes,
-    middleware::{Middleware, Step, Stepped, dedupe::Dedupe, extract::Extract, filter::Filter, limit::Limit, rate_limit, set::Set, validate::Validate},
+    middleware::{BuildContext, Middleware},
     router::{Route, RoutePlan, Unrouted},
     stack::{
         self, End, Plan,
@@ -63,8 +59,9 @@ impl Blueprint {
     pub fn new(config: &Config, lanes: &Arc<Lanes>, metrics: &Arc<Metrics>, ring: &Arc<Ring>) -> Result<Self, StartError> {
         let mut pipelines = HashMap::new();
         for (name, steps) in config.pipelines.iter() {
-            let built: Result<Vec<_>, _> = steps.iter().map(|step| middleware(config, step)).collect();
-            pipelines.insert(name.clone(), built?);
+            let context = BuildContext { config };
+            let built: Result<Vec<_>, _> = steps.iter().map(|step| step.plugin().build(&context)).collect();
+            pipelines.insert(name.clone(), built.map_err(|what| StartError::Config(format!("pipeline {name}: {what}")))?);
         }
         let routes = routes(config, lanes, metrics, &pipelines);
         let (mut plans, mut all_rules) = (HashMap::new(), HashMap::new());
@@ -78,6 +75,7 @@ impl Blueprint {
                     meter: Arc::new(metrics.meter(name, listener.kind(), Arc::clone(ring))),
                     sample: config.telemetry.sample,
                     partial: common.batch == BatchMode::Each,
+                    events_max: listener.plugin().max_events(),
                 },
                 pipeline: named(&pipelines, common.pipeline.iter().map(settings::Name::as_str)),
                 routes: Arc::clone(&routes),
@@ -162,50 +160,4 @@ fn hold(kind: &str, overload: Option<Overload>) -> Policy {
         None if kind == "mqtt" => Policy::Hold(MQTT_HOLD),
         None => Policy::Refuse,
     }
-}
-
-/// The middleware of one entry of a pipeline. The registry is [`Configured`] itself: its variants, and their lines here.
-fn middleware(config: &Config, configured: &Configured) -> Result<Arc<dyn Middleware>, StartError> {
-    let step: Arc<dyn Step> = match configured {
-        Configured::Limit(limit) => Arc::new(Limit { size: limit.size.as_usize() }),
-        Configured::RateLimit(limit) => {
-            let per = match limit.per {
-                ConfiguredPer::Source => rate_limit::Per::Source,
-                ConfiguredPer::Principal => rate_limit::Per::Principal,
-                ConfiguredPer::Type => rate_limit::Per::Type,
-                ConfiguredPer::Subject => rate_limit::Per::Subject,
-                ConfiguredPer::Listener => rate_limit::Per::Listener,
-                ConfiguredPer::All => rate_limit::Per::All,
-            };
-            let burst = limit.burst.unwrap_or_else(|| per_second(limit.rate));
-            let keys = usize::try_from(limit.max_keys).unwrap_or(usize::MAX);
-            Arc::new(rate_limit::RateLimit::new(per, limit.rate.count, limit.rate.per, burst, keys))
-        }
-        Configured::Dedupe(dedupe) => {
-            let by = dedupe.by.iter().map(|name| name.as_str().to_owned()).collect();
-            let keys = usize::try_from(dedupe.max_keys).unwrap_or(usize::MAX);
-            Arc::new(Dedupe::new(by, dedupe.window.get(), keys))
-        }
-        Configured::Validate(validate) => Arc::new(schema(config, validate.schema.as_str())?),
-        Configured::Extract(members) => {
-            let members = members.iter().map(|(name, pointer)| (name.clone(), pointer.as_str().to_owned())).collect();
-            Arc::new(Extract { members })
-        }
-        Configured::Set(attributes) => Arc::new(Set { attributes: attributes.iter().cloned().collect() }),
-        Configured::Filter(filter) => Arc::new(Filter { keep: Arc::clone(filter.keep.expression()) }),
-    };
-    Ok(Arc::new(Stepped(step)))
-}
-
-fn per_second(rate: settings::Rate) -> u64 {
-    let seconds = rate.per.as_secs().max(1);
-    (rate.count / seconds).max(1)
-}
-
-fn schema(config: &Config, name: &str) -> Result<Validate, StartError> {
-    let fault = |what: String| StartError::Config(format!("schema {name:?}: {what}"));
-    let schema = config.schemas.get(name).ok_or_else(|| fault("there is none of this name".to_owned()))?;
-    // The same function that `check` compiles it with.
-    let validator = crate::config::compile_schema(&config.folder.join(&schema.file)).map_err(fault)?;
-    Ok(Validate { name: name.to_owned(), schema: Arc::new(validator) })
 }

@@ -1,20 +1,36 @@
 //! What has to be done from time to time: gauges, room that was freed, facts of backends, notices of the journal.
 use crate::state::Shared;
 use journal::{LaneId, Notice};
-use std::{sync::Arc, time::Duration};
+use bytes::Bytes;
+use schemas::{
+    Word,
+    record::{self, Record},
+};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 use transports::net::Shutdown;
 
 /// How often gauges are brought up to date.
 const EVERY: Duration = Duration::from_millis(200);
 
+/// How often dead letters are looked at for their age.
+const LETTERS_EVERY: Duration = Duration::from_secs(600);
+
 /// Bytes of dead letters passed over at a time.
 const READ_BYTES: usize = 256 * 1024;
 
 /// Runs until it is stopped.
-pub async fn tend(shared: Arc<Shared>, mut stop: Shutdown) {
+pub async fn tend(shared: Arc<Shared>, keep_letters: Duration, mut stop: Shutdown) {
     // Lane 0 has no backend: its reader only moves on, so that segments which hold no open dead letter can be recycled.
     let mut dead = shared.journal.lane(LaneId::DEAD_LETTERS);
+    let mut look_at_letters = Instant::now();
     loop {
+        if look_at_letters <= Instant::now() {
+            forget_letters(&shared, keep_letters);
+            look_at_letters = Instant::now() + LETTERS_EVERY;
+        }
         while dead.read(READ_BYTES).is_ok_and(|letters| !letters.is_empty()) {}
         gauges(&shared);
         // Somebody may be held for want of room in the ring; looking again is cheap.
@@ -23,6 +39,35 @@ pub async fn tend(shared: Arc<Shared>, mut stop: Shutdown) {
             () = stop.fired() => return,
             () = tokio::time::sleep(EVERY) => {}
         }
+    }
+}
+
+/// Dead letters older than `dead_letters.keep` are dropped and counted.
+fn forget_letters(shared: &Shared, keep: Duration) {
+    let Some(oldest) = SystemTime::now().checked_sub(keep) else { return };
+    let mut scan = shared.journal.scan(Some(LaneId::DEAD_LETTERS));
+    let (mut dropped, dead) = (0u64, shared.lanes.dead_meter());
+    while let Ok(letters) = scan.read(READ_BYTES) {
+        if letters.is_empty() {
+            break;
+        }
+        for letter in letters.into_iter().filter(|letter| !shared.journal.is_done(LaneId::DEAD_LETTERS, letter.lsn)) {
+            let lsn = letter.lsn;
+            let received = match record::decode(&Bytes::from_owner(letter.body), lsn.get()) {
+                Ok(Record::Event(event)) => event.received,
+                Ok(Record::Letter(letter)) => letter.received,
+                Err(_) => continue,
+            };
+            if received < oldest && shared.journal.done(LaneId::DEAD_LETTERS, lsn) {
+                dropped += 1;
+                if let Some(dead) = dead {
+                    dead.dropped(Word::Expired);
+                }
+            }
+        }
+    }
+    if dropped > 0 {
+        tracing::info!(events = dropped, "dead letters were older than dead_letters.keep and are dropped");
     }
 }
 

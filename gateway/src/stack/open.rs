@@ -41,6 +41,8 @@ pub struct Open {
     pub sample: f64,
     /// Whether a batch is answered per event unless the sender says otherwise.
     pub partial: bool,
+    /// Most events of one message.
+    pub events_max: usize,
 }
 
 /// The listener's rules as the codec asks them, for one message.
@@ -82,6 +84,14 @@ impl Open {
         }
     }
 
+    fn bounded(&self, decoded: codecs::Decoded) -> Result<codecs::Decoded, DecodeError> {
+        if decoded.len() <= self.events_max {
+            return Ok(decoded);
+        }
+        let detail = format!("the message holds {} events, the listener takes {} at once", decoded.len(), self.events_max);
+        Err(DecodeError { word: Word::TooLarge, offset: None, detail: detail.into() })
+    }
+
     /// Opens a message for `explain`: what cannot be read is a refusal.
     pub(crate) fn open_or_refuse(&self, submission: Submission) -> Result<Batch, Refusal> {
         self.open(submission).map_err(|unreadable| Refusal::new(unreadable.error.word, unreadable.error.detail))
@@ -108,7 +118,7 @@ impl Open {
                 rules: Some(&bare as &dyn BareRules),
                 new_id: &new_id,
             };
-            codecs::choose(&message).decode(&message, &context)
+            codecs::choose(&message).decode(&message, &context).and_then(|decoded| self.bounded(decoded))
         };
         let decoded = match decoded {
             Ok(decoded) => decoded,

@@ -6,4 +6,4 @@ pub mod ring;
 pub mod spans;
 
 pub use metrics::{LaneMeter, Meter, Metrics};
-pub use ring::Ring;
+pub use ring::{Delivered, Ring, Seen};

@@ -237,6 +237,19 @@ impl Running<'_> {
         })
     }
 
+    /// The ids in the store `keep`, once everything sent so far has arrived: a last message goes after it. `routed` is a type that
+    /// the config takes.
+    #[track_caller]
+    pub fn settled(&self, routed: &str) -> Vec<String> {
+        let answer = self.send("the-last", routed);
+        assert_eq!(answer.status, 202, "{}", answer.text());
+        eventually("the last message is in the store", 10, || {
+            let rows = self.rows();
+            let ids: Vec<String> = rows.ids().into_iter().map(str::to_owned).collect();
+            (ids.last().map(String::as_str) == Some("the-last")).then(|| ids[..ids.len() - 1].to_vec())
+        })
+    }
+
     /// The JSON lines of a command that asks this gateway.
     #[track_caller]
     pub fn json_lines(&self, arguments: &[&str]) -> Vec<Value> {

@@ -1,18 +1,25 @@
 //! HTTP/1.1 by hand: one request at a time over one TCP connection. It corrects nothing.
 use serde_json::Value;
 use std::{
+    fmt,
     io::{Read, Write},
     net::TcpStream,
     time::Duration,
 };
 
 /// An answer as it came.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Answer {
     pub status: u16,
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?} {}", self.status, self.headers, self.text())
+    }
 }
 
 impl Answer {

@@ -22,7 +22,7 @@ pub struct HttpConfig {
     pub max_body: ByteSize,
     /// The most events in one batch. Above it the answer is 413.
     #[serde(default = "max_batch")]
-    #[schemars(range(min = 1, max = 100_000))]
+    #[schemars(range(min = 1, max = 10_000))]
     pub max_batch: u32,
 }
 
@@ -45,6 +45,10 @@ impl ListenerPlugin for HttpConfig {
 
     fn pattern_key(&self) -> &'static str {
         "path"
+    }
+
+    fn max_events(&self) -> usize {
+        usize::try_from(self.max_batch).unwrap_or(usize::MAX)
     }
 
     fn can_hold(&self) -> bool {

@@ -26,6 +26,7 @@ impl MqttConfig {
             max_packet: self.max_packet.as_usize(),
             max_inflight: self.max_inflight,
             keep_alive_max: u16::try_from(self.keep_alive_max.get().as_secs()).unwrap_or(u16::MAX),
+            keep_headers: self.common.keep_headers.iter().map(|name| name.to_ascii_lowercase()).collect(),
             overload: match self.common.overload {
                 None => defaults.overload,
                 Some(ConfiguredOverload::Refuse) => Overload::Refuse,

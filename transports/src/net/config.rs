@@ -49,6 +49,11 @@ pub trait ListenerPlugin {
     /// The key by which envelope rules match: `path`, `topic`, `routing_key`.
     fn pattern_key(&self) -> &'static str;
 
+    /// The most events in one message.
+    fn max_events(&self) -> usize {
+        schemas::limits::EVENTS_PER_MESSAGE_MAX
+    }
+
     /// Whether `overload: { hold: … }` is possible.
     fn can_hold(&self) -> bool;
 

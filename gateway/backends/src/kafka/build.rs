@@ -2,9 +2,25 @@
 use super::{
     Kafka, KafkaSettings, Mode, Sasl, Tls,
     config::{KafkaConfig, KafkaMode},
+    record::Recipe,
+    topic::TopicRule,
 };
 use crate::{Backend, BuildContext, Plugin, config::BackendConfig};
+use schemas::{AttributeFault, Event, EventView};
 use std::sync::Arc;
+
+/// Kafka's default of `max.message.bytes`: what is assumed of a topic that was not asked.
+const RECORD_BYTES_DEFAULT: usize = 1_048_588;
+
+impl KafkaConfig {
+    fn recipe(&self) -> Recipe {
+        let mode = match self.mode {
+            KafkaMode::Binary => Mode::Binary,
+            KafkaMode::Structured => Mode::Structured,
+        };
+        Recipe { topic: TopicRule::new(&self.topic, &self.topics_allowed), key: self.key.clone(), mode, backend: 0 }
+    }
+}
 
 impl Plugin for KafkaConfig {
     fn common(&self) -> &BackendConfig {
@@ -34,5 +50,19 @@ impl Plugin for KafkaConfig {
         }
         settings.properties = self.properties.iter().map(|(name, value)| (name.clone(), value.0.clone())).collect();
         Ok(Arc::new(Kafka::start(settings)?))
+    }
+
+    fn accepts(&self, event: &EventView<'_>) -> Result<(), AttributeFault> {
+        self.recipe().check(event, RECORD_BYTES_DEFAULT)
+    }
+
+    fn preview(&self, event: &Event) -> Vec<(&'static str, String)> {
+        let recipe = self.recipe();
+        let topic = recipe.topic.of(&event.view()).map_or_else(|fault| fault.to_string(), std::borrow::Cow::into_owned);
+        let mode = match self.mode {
+            KafkaMode::Binary => "binary",
+            KafkaMode::Structured => "structured",
+        };
+        vec![("topic", topic), ("key", recipe.key(event).into_owned()), ("mode", mode.to_owned())]
     }
 }

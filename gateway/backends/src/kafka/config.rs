@@ -11,6 +11,7 @@ use crate::config::BackendConfig;
 #[serde(deny_unknown_fields)]
 #[schemars(extend("x-later" = {
     "backlog": "backlogs per backend come with a later release; until then a full journal holds or refuses",
+    "required": "backends that events may go on without come with backlogs",
     "renamed_from": "renaming a backend that has events comes with backlogs",
     "schema": "schema registries come with a later release"
 }))]

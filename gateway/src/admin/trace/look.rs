@@ -10,7 +10,7 @@ use schemas::{Record, record};
 const READ_BYTES: usize = 256 * 1024;
 
 /// Looks in the journal and the stores. Blocks.
-fn look(api: &Api, query: String) -> Result<Traced, ApiFault> {
+pub(super) fn look(api: &Api, query: String) -> Result<Traced, ApiFault> {
     let mut traced = Traced { query, ..Traced::default() };
     if let Err(error) = look_in_journal(api, &mut traced) {
         traced.notes.push(format!("the journal cannot be read: {error}"));

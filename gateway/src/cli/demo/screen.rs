@@ -6,7 +6,7 @@ use super::{
 use crate::{
     runtime::Gateway,
     state::Shared,
-    telemetry::{Delivered, Seen},
+    telemetry::ring::{Delivered, Seen},
 };
 use serde_json::{Value, json};
 use std::{

@@ -16,7 +16,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
-    time::{Instant, sleep_until},
+    time::{Instant, timeout_at},
 };
 
 /// How long a sender waits for an answer.
@@ -39,10 +39,8 @@ impl Common {
         // Uniform between half and one and a half of the mean gap: lively, and the rate is kept.
         let gap = (0.5 + random::unit()) / RATE;
         let due = Instant::now() + Duration::from_secs_f64(gap);
-        tokio::select! {
-            () = sleep_until(due) => !*self.stop.borrow(),
-            _ = self.stop.wait_for(|stop| *stop) => false,
-        }
+        // Late is a yes: nobody said stop until the turn came.
+        timeout_at(due, self.stop.wait_for(|stop| *stop)).await.is_err()
     }
 
     fn note(&self, protocol: Protocol, parcel: &Parcel, answer: Answer, begin: Instant) {

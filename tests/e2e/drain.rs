@@ -1,0 +1,177 @@
+//! Endings: SIGTERM under load, Ctrl-C twice, a second gateway on the same folder, a folder that cannot be written.
+use crate::{
+    harness::{
+        eventually, free_port,
+        gateway::Place,
+        http::Connection,
+        mqtt::{Client, Said},
+    },
+    thread::KEEP,
+};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+#[test]
+fn sigterm_under_load_keeps_every_promise() {
+    let place = Place::with(KEEP);
+    let running = place.start();
+    let (acked, refused, stop) = (Mutex::new(BTreeSet::new()), Mutex::new(BTreeSet::new()), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for sender in 0..4 {
+            let (acked, refused, stop, port) = (&acked, &refused, &stop, place.http);
+            scope.spawn(move || {
+                let mut connection = Connection::open(port);
+                for number in 0.. {
+                    let id = format!("h{sender}-{number}");
+                    let headers = [("ce-specversion", "1.0"), ("ce-id", id.as_str()), ("ce-source", "/e2e"), ("ce-type", "t")];
+                    match connection.try_ask("POST", "/events", &headers, b"x") {
+                        Ok(answer) if answer.status == 202 => drop(acked.lock().unwrap().insert(id)),
+                        Ok(answer) => {
+                            assert_eq!((answer.status, answer.failure().as_str()), (503, "shutting_down"), "{}", answer.text());
+                            refused.lock().unwrap().insert(id);
+                        }
+                        Err(_) => break,
+                    }
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                }
+            });
+        }
+        scope.spawn(|| {
+            let mut client = Client::connect(place.mqtt, "load", 5);
+            for number in 0.. {
+                let id = format!("m{number}");
+                let user = [("specversion", "1.0"), ("id", id.as_str()), ("source", "/e2e"), ("type", "t")];
+                client.publish("a", b"x", &Said { content_type: None, user: &user });
+                match client.next(10) {
+                    Some(packet) if packet.is_puback() => {
+                        assert_eq!(packet.puback().1, 0);
+                        acked.lock().unwrap().insert(id);
+                    }
+                    Some(packet) => {
+                        assert_eq!((packet.first, packet.body[0]), (0xe0, 0x8b), "DISCONNECT: shutting down: {packet:x?}");
+                        break;
+                    }
+                    None => panic!("MQTT 5 is told 0x8B before the end"),
+                }
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        std::thread::sleep(Duration::from_millis(700));
+        running.signal("TERM");
+        let status = running.end(20);
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(status.code(), Some(0), "{}", running.stderr());
+    });
+    drop(running);
+    let acked = acked.into_inner().unwrap();
+    assert!(acked.len() > 50, "only {} under load", acked.len());
+    let running = place.start();
+    let rows = running.rows_at_least(acked.len());
+    let kept: BTreeSet<String> = rows.ids().into_iter().map(str::to_owned).collect();
+    let lost: Vec<&String> = acked.difference(&kept).collect();
+    assert!(lost.is_empty(), "acknowledged and gone: {lost:?}");
+    assert_eq!(kept.len(), rows.len(), "each once");
+    let both: Vec<String> = refused.into_inner().unwrap().intersection(&kept).cloned().collect();
+    assert!(both.is_empty(), "refused and kept: {both:?}");
+}
+
+#[test]
+fn an_idle_client_is_told_why() {
+    let place = Place::with(KEEP);
+    let running = place.start();
+    let mut five = Client::connect(place.mqtt, "five", 5);
+    let mut three = Client::connect(place.mqtt, "three", 4);
+    assert_eq!(running.term(), Some(0), "{}", running.stderr());
+    let goodbye = five.next(5).expect("a DISCONNECT");
+    assert_eq!((goodbye.first, goodbye.body[0]), (0xe0, 0x8b), "{goodbye:x?}");
+    assert_eq!(three.next(5), None);
+}
+
+#[test]
+fn ctrl_c_twice_ends_at_once() {
+    // A lane that cannot finish makes the drain take its whole time.
+    let place = Place::with(&format!(
+        "routes:\n  - {{ name: all, to: [bus] }}\nbackends:\n  bus: {{ kafka: {{ brokers: [\"127.0.0.1:{}\"], topic: nowhere }} }}\n",
+        free_port()
+    ));
+    let running = place.start();
+    assert_eq!(running.send("c1", "t").status, 202);
+    running.signal("INT");
+    eventually("it says that it stops", 5, || running.stderr().contains("stopping").then_some(()));
+    std::thread::sleep(Duration::from_millis(300));
+    let begin = Instant::now();
+    running.signal("INT");
+    let status = running.end(5);
+    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+    assert_eq!(status.code(), Some(130), "{}", running.stderr());
+    drop(running);
+    let running = place.start();
+    eventually("the event waits after the restart", 5, || {
+        (running.metrics().sum("anygate_lane_recovered_total", &[("anygate_backend", "bus")]) == 1.0).then_some(())
+    });
+}
+
+#[test]
+fn a_second_gateway_on_the_same_folder_is_refused() {
+    let place = Place::with(KEEP);
+    let running = place.start();
+    let other = place.spawn();
+    let status = other.end(10);
+    assert_ne!(status.code(), Some(0));
+    let said = other.stderr();
+    assert!(said.contains(&running.pid().to_string()), "it names the process: {said}");
+    assert!(said.contains("data"), "and the folder: {said}");
+    assert_eq!(running.send("s1", "t").status, 202, "the first one goes on");
+}
+
+#[test]
+fn an_address_in_use_is_said_plainly() {
+    let place = Place::with(KEEP);
+    let taken = std::net::TcpListener::bind(("127.0.0.1", place.http)).unwrap();
+    let running = place.spawn();
+    assert_eq!(running.end(10).code(), Some(1));
+    let said = running.stderr();
+    assert!(said.contains(&place.http.to_string()) && said.contains("web"), "{said}");
+    drop(taken);
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_is_said_plainly() {
+    let place = Place::with(KEEP);
+    std::fs::write(place.data_dir(), "a file in its place").unwrap();
+    let running = place.spawn();
+    let code = running.end(10).code();
+    assert!(matches!(code, Some(1 | 74)), "{code:?}");
+    let said = running.stderr();
+    assert!(said.contains(place.data_dir().to_str().unwrap()) && !said.contains("panicked"), "{said}");
+}
+
+#[test]
+fn a_damaged_log_is_refused_with_what_to_do() {
+    let place = Place::with(KEEP);
+    let running = place.start();
+    assert_eq!(running.send("b1", "t").status, 202);
+    assert_eq!(running.term(), Some(0));
+    drop(running);
+    for slot in ["meta.0", "meta.1"] {
+        let file = place.data_dir().join(slot);
+        if file.exists() {
+            std::fs::write(file, vec![0xaa; 4096]).unwrap();
+        }
+    }
+    let running = place.spawn();
+    let code = running.end(10).code();
+    assert!(matches!(code, Some(1 | 74)), "{code:?}");
+    let said = running.stderr();
+    assert!(said.contains("meta") && !said.contains("panicked"), "{said}");
+}
