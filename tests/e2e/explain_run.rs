@@ -12,7 +12,7 @@ use crate::harness::{
 };
 use bytes::Bytes;
 use gateway::explain::{Explained, Explainer};
-use schemas::{ItemVerdict, Message, Refusal, Word};
+use schemas::{ItemVerdict, Message, Refusal};
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -64,7 +64,7 @@ routes:
   - { name: alarms, when: EXISTS severity AND severity >= 17, to: [bus], continue: true }
   - { name: readings, when: "type = 'com.acme.sensor.temperature'", pipeline: [readings], to: [keep, bus] }
   - { name: orders, when: "type LIKE 'com.acme.order%' AND source <> '/bad'", to: [keep], continue: true }
-  - { name: tenants, when: type IN ('com.acme.order.created', 'tenant'), pipeline: [tenant], to: [bus] }
+  - { name: tenants, when: "type IN ('com.acme.order.created', 'tenant')", pipeline: [tenant], to: [bus] }
   - { name: sites, when: "source LIKE '/sites/%'", to: [keep] }
   - { name: direct, when: type = 'com.acme.order.now', to: [keep], ack: delivered }
 unrouted: "${UNROUTED:-reject}"
@@ -278,8 +278,7 @@ fn expected(sample: &Sample, explained: &Result<Explained, Refusal>) -> Told {
         (None, _) => Told::Yes,
         (Some(word), Sample::Http { .. }) => Told::No(word.as_str().to_owned()),
         (Some(word), Sample::Mqtt { version: 5, .. }) => Told::Code(word.entry().mqtt5.unwrap()),
-        // It cannot say no: the message is a dead letter, unless it is too large to be kept.
-        (Some(Word::TooLarge), Sample::Mqtt { .. }) => Told::Closed,
+        // It cannot say no: the message is a dead letter.
         (Some(_), Sample::Mqtt { .. }) => Told::Yes,
     }
 }
@@ -327,7 +326,7 @@ fn on_500_random_messages() {
         let sample = if dice.roll(2) == 0 { http(&mut dice, &marker) } else { mqtt(&mut dice, &marker) };
         let explained = explain(&explainer, &sample);
         let told = senders.send(&sample);
-        assert_eq!(told, expected(&sample, &explained), "message {number}: {sample:#?}\nexplain: {:#?}", why(&explained));
+        assert_eq!(told, expected(&sample, &explained), "message {number}: {}\nexplain: {}", short(&format!("{sample:?}")), short(&why(&explained)));
         words.insert(format!("{told:?}"));
         if let Ok(explained) = &explained {
             remember(explained, &marker, &mut matched, &mut keep, &mut bus_keys);
@@ -346,6 +345,10 @@ fn on_500_random_messages() {
     }
 }
 
+fn short(text: &str) -> String {
+    text.replace("xxxxxxxxxx", "")
+}
+
 fn why(explained: &Result<Explained, Refusal>) -> String {
     match explained {
         Err(refusal) => format!("{}: {}", refusal.word, refusal.detail),
@@ -358,12 +361,13 @@ fn why(explained: &Result<Explained, Refusal>) -> String {
 }
 
 fn remember(explained: &Explained, marker: &str, matched: &mut BTreeMap<String, f64>, keep: &mut Left, bus: &mut BTreeMap<String, Vec<String>>) {
+    // A route counts what it took, also when another event of the message refuses it afterwards.
+    for route in explained.events.iter().flat_map(|event| &event.matched) {
+        *matched.entry(route.clone()).or_default() += 1.0;
+    }
     for event in explained.events.iter().filter(|event| explained.refusal.is_none() && event.dead_letter.is_none()) {
-        if !matches!(event.fate, None | Some(ItemVerdict::Kept)) {
+        if !matches!(event.fate, None | Some(ItemVerdict::Kept { .. })) {
             continue;
-        }
-        for route in &event.matched {
-            *matched.entry(route.clone()).or_default() += 1.0;
         }
         let id = event.attributes.iter().find(|(name, _)| name == "id").map(|(_, id)| id.clone()).unwrap_or_default();
         let marked = id.contains(marker);

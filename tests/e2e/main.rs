@@ -12,6 +12,7 @@ mod drain;
 mod explain_run;
 mod fanout;
 mod faults;
+mod full;
 mod harness;
 mod hold;
 mod http_answers;

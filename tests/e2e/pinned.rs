@@ -133,7 +133,7 @@ fn both_sdks_read_our_records() {
     let (Some(folder), Some(kafka), true) = (acceptance(), services::kafka(), clients::has_node()) else { return };
     let topic = services::fresh("sdk");
     let place = pinned(&folder, &kafka, &topic);
-    let running = place.start();
+    let _running = place.start();
     let port = place.http.to_string();
     let python = clients::python("ce_http.py", &["127.0.0.1", &port, "--id", "py", "--type", "com.acme.py", "--ext", "partitionkey=k"]).remove(0);
     for mode in ["binary", "structured"] {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use settings::{Attribute, Period, PeriodRange};
 
 /// The keys that stand in every backend, beside those of its kind.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 pub struct BackendConfig {
     /// How a delivery that may succeed later is tried again.
     #[serde(default)]
@@ -17,12 +17,6 @@ pub struct BackendConfig {
     /// What becomes of an event that this backend never takes.
     #[serde(default)]
     pub on_failure: OnFailure,
-}
-
-impl Default for BackendConfig {
-    fn default() -> Self {
-        Self { retry: Retry::default(), order: None, on_failure: OnFailure::default() }
-    }
 }
 
 /// How a delivery that may succeed later is tried again.

@@ -138,7 +138,7 @@ fn write_list(api: &Api, selection: &Selection, limit: usize, lines: &Lines) -> 
     let mut letters = Letters::new(&api.shared);
     let mut listed = 0;
     while listed < limit {
-        let letter = match letters.next() {
+        let letter = match letters.next_open() {
             Ok(Some(letter)) => letter,
             Ok(None) => break,
             Err(error) => {
@@ -281,7 +281,7 @@ fn discard_all(
     let (mut summary, mut met) = (Summary::default(), std::collections::BTreeSet::new());
     let mut letters = Letters::new(&api.shared);
     loop {
-        let letter = match letters.next() {
+        let letter = match letters.next_open() {
             Ok(Some(letter)) => letter,
             Ok(None) => break,
             Err(error) => {

@@ -118,7 +118,7 @@ impl Letters {
     ///
     /// # Errors
     /// The operating system's.
-    pub fn next(&mut self) -> io::Result<Option<Letter>> {
+    pub fn next_open(&mut self) -> io::Result<Option<Letter>> {
         loop {
             while let Some(entry) = self.read.pop_front() {
                 let lsn = entry.lsn.get();

@@ -69,6 +69,8 @@ pub struct Api {
     changes: Arc<tokio::sync::Mutex<()>>,
     scans: Arc<Semaphore>,
     tails: Arc<Semaphore>,
+    /// Fired when the gateway stops; set when it begins to serve.
+    stop: Option<Shutdown>,
 }
 
 impl Api {
@@ -92,6 +94,7 @@ impl Api {
             changes: Arc::new(tokio::sync::Mutex::new(())),
             scans: Arc::new(Semaphore::new(SCANS_MAX)),
             tails: Arc::new(Semaphore::new(tail::TAILS_MAX)),
+            stop: None,
             shared,
         })
     }
@@ -144,13 +147,13 @@ fn router(api: &Arc<Api>) -> Router {
 
 /// Serves until it is stopped.
 pub async fn serve(listening: Listening, api: Api, mut stop: Shutdown) {
-    let api = Arc::new(api);
+    let api = Arc::new(Api { stop: Some(stop.clone()), ..api });
     let router = router(&api);
     let keeper = tokio::spawn(keep_letters(Arc::clone(&api)));
     let mut signal = stop.clone();
     let served =
         axum::serve(listening.into_inner(), router).with_graceful_shutdown(async move { signal.fired().await });
-    // Not waited for beyond the signal: a live tail never ends by itself.
+    // A request that reads slowly does not hold up the end.
     tokio::select! {
         ended = served => {
             if let Err(error) = ended {

@@ -112,7 +112,7 @@ impl Run<'_> {
         let work = move || {
             let (mut chunk, mut bytes) = (Vec::new(), 0);
             while chunk.len() < most && bytes < TOGETHER_BYTES {
-                let Some(letter) = letters.next()? else { break };
+                let Some(letter) = letters.next_open()? else { break };
                 if selection.takes(&letter) {
                     bytes += letter.size();
                     chunk.push(letter);

@@ -19,6 +19,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 use tokio::sync::broadcast::error::RecvError;
+use transports::net::Shutdown;
 
 /// Live tails at a time.
 pub const TAILS_MAX: usize = 16;
@@ -64,9 +65,11 @@ async fn follow(
     predicate: Option<&Expression>,
     lines: &Lines,
 ) -> Result<(), Gone> {
+    let mut stop = api.stop.clone();
     loop {
         let next = tokio::select! {
             next = events.recv() => next,
+            () = stopped(&mut stop) => return Ok(()),
             () = lines.closed() => return Err(Gone),
             () = tokio::time::sleep(PULSE) => {
                 lines.send(Vec::new()).await?;
@@ -87,6 +90,13 @@ async fn follow(
             }
             Err(RecvError::Closed) => return Ok(()),
         }
+    }
+}
+
+async fn stopped(stop: &mut Option<Shutdown>) {
+    match stop {
+        Some(stop) => stop.fired().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Args)]
 #[command(
     arg_required_else_help = true,
-    after_help = "Examples:\n  anygate dlq list\n  anygate dlq list --failure no_route --since 1h --json\n  anygate dlq show 18402 --json\n  anygate dlq replay --failure no_route --dry-run\n  anygate dlq replay --backend lake --rate 50/s\n  anygate dlq discard 18402\n\nA replay goes through the config that runs now: what no route took is routed again, what a listener could not read is read\nagain, and what a backend could not take goes to that backend only. A letter is done when what stands for it is durable."
+    after_help = "Examples:\n  anygate dlq list\n  anygate dlq list --failure no_route --since 1h --json\n  anygate dlq show 18402 --json\n  anygate dlq replay --failure no_route --dry-run\n  anygate dlq replay --backend lake --rate 50/s\n  anygate dlq discard 18402\n\nA replay goes through the config that runs now: what no route took is routed again, what a\nlistener could not read is read again, and what a backend could not take goes to that backend\nonly. A letter is done when what stands for it is durable."
 )]
 pub struct Dlq {
     #[command(subcommand)]

@@ -60,6 +60,8 @@ enum Command {
     Status(status::Status),
     /// Show every hop of one event
     Trace(trace::Trace),
+    /// Send one message and print what the sender is told
+    Send(send::Send),
     /// Watch events go by
     Tail(tail::Tail),
     /// Show what the embedded store holds
@@ -82,6 +84,7 @@ impl Cli {
             Command::Schema(command) => command.run(),
             Command::Status(command) => command.run(),
             Command::Trace(command) => command.run(),
+            Command::Send(command) => command.run(),
             Command::Tail(command) => command.run(),
             Command::Events(command) => command.run(),
             Command::Dlq(command) => command.run(),

@@ -89,7 +89,13 @@ impl Tail {
             left -= 1;
             each(&text) && left > 0
         })?;
-        broken.map_or(Ok(()), Err)
+        if let Some(fault) = broken {
+            return Err(fault);
+        }
+        if left > 0 {
+            eprintln!("note: the gateway stopped, or nobody reads this any more");
+        }
+        Ok(())
     }
 }
 

@@ -12,7 +12,7 @@ use clap::Args;
 /// Show every hop of one event: how it came in, why each route took it or not, where it is now.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  anygate trace 4bf92f35                          the beginning of a trace id is enough (8 digits)\n  anygate trace 4bf92f3577b34da6a3ce929d0e0e4736 --json\n  anygate trace order-1017                        an event id\n\nThe last events are known in every detail. Older ones, and those from before a restart, by what the journal, the embedded\nstores and the dead letters hold."
+    after_help = "Examples:\n  anygate trace 4bf92f35                          the beginning of a trace id is enough (8 digits)\n  anygate trace 4bf92f3577b34da6a3ce929d0e0e4736 --json\n  anygate trace order-1017                        an event id\n\nThe last events are known in every detail. Older ones, and those from before a restart, by what\nthe journal, the embedded stores and the dead letters hold."
 )]
 pub struct Trace {
     /// A trace id, its first 8 digits or more, or an event id

@@ -94,8 +94,11 @@ pub(super) fn lanes(config: &Config, shared: &Arc<Shared>, data_dir: &Path, env:
     Ok(())
 }
 
+/// A backend's name, and whether it could be reached.
+pub type Probed = (String, Result<(), String>);
+
 /// Asks every backend whether it can be reached and its destination exists. Builds nothing that lasts but a store's file.
-pub fn probe(config: &Config, env: &Lookup<'_>) -> Vec<(String, Result<(), String>)> {
+pub fn probe(config: &Config, env: &Lookup<'_>) -> Vec<Probed> {
     let data_dir = Path::new(&config.node.data_dir);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -216,24 +216,31 @@ fn segments_are_used_again_once_their_letters_are_done() {
 fn bytes_that_nobody_could_read_are_kept_where_the_protocol_cannot_refuse() {
     let folder = Folder::new();
     let gateway = start(&folder, &ACME);
-    // A CloudEvent without its source: MQTT 3.1.1 has no way to say no.
-    publish_311(
-        address(&gateway, "mqtt"),
-        "sensors/hh/temperature",
-        "{\"specversion\":\"1.0\",\"id\":\"7\",\"type\":\"com.acme.x\",\"data\":1}",
-    );
+    // MQTT 3.1.1 has no way to say no.
+    publish_311(address(&gateway, "mqtt"), "sensors/hh/temperature", "{\"specversion\":\"1.0\",\"id\":\"7\",");
     let listed = eventually("the letter", || Some(letters(&gateway)).filter(|found| found.len() == 1));
-    assert_eq!(
-        (listed[0]["failure"].as_str(), listed[0]["stage"].as_str()),
-        (Some("missing_attribute"), Some("door")),
-        "{}",
-        listed[0]
-    );
-    let lsn = listed[0]["lsn"].as_u64().unwrap();
-    let shown: serde_json::Value = client(&gateway).get(&format!("/api/dlq/{lsn}")).unwrap();
+    let letter = &listed[0];
+    assert_eq!((letter["failure"].as_str(), letter["stage"].as_str()), (Some("malformed"), Some("door")), "{letter}");
+    let shown: serde_json::Value = client(&gateway).get(&format!("/api/dlq/{}", letter["lsn"])).unwrap();
     assert!(shown["original_base64"].as_str().is_some_and(|text| text.starts_with("eyJzcGVjdmVyc2lvbi")), "{shown}");
+    laws_at_rest(&gateway);
     let (summary, lines) = change(&gateway, "replay", &all());
     assert_eq!((summary.dead_again, letters(&gateway)[0]["attempts"].as_u64()), (1, Some(1)), "{lines:?}");
+    let shown: serde_json::Value = client(&gateway).get(&format!("/api/dlq/{}", letters(&gateway)[0]["lsn"])).unwrap();
+    assert!(shown["original_base64"].as_str().is_some_and(|text| text.starts_with("eyJzcGVjdmVyc2lvbi")), "{shown}");
+    laws_at_rest(&gateway);
+    gateway.stop();
+}
+
+#[test]
+fn an_event_that_is_none_is_kept_where_the_protocol_cannot_refuse() {
+    let folder = Folder::new();
+    let gateway = start(&folder, &ACME);
+    // Good JSON, but no source: the PUBACK says that it was kept, so it must be.
+    let event = "{\"specversion\":\"1.0\",\"id\":\"7\",\"type\":\"com.acme.x\",\"data\":1}";
+    publish_311(address(&gateway, "mqtt"), "sensors/hh/temperature", event);
+    let listed = eventually("the letter", || Some(letters(&gateway)).filter(|found| found.len() == 1));
+    assert_eq!(listed[0]["failure"], "missing_attribute", "{}", listed[0]);
     laws_at_rest(&gateway);
     gateway.stop();
 }

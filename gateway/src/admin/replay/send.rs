@@ -104,7 +104,7 @@ impl Run<'_> {
                 record::encode_head(&mut head, &Event { death, ..event.clone() });
             }
             Ok(Record::Letter(old)) => {
-                record::encode_letter_head(&mut head, &DoorLetter { death: death(&old.death), ..old.clone() })
+                record::encode_letter_head(&mut head, &DoorLetter { death: death(&old.death), ..old.clone() });
             }
             Err(error) => return Sent::Not(Outcome::Left(Word::Internal, error.to_string())),
         }

@@ -181,7 +181,7 @@ mod tests {
 
     fn entry(answer: Answer, traced: bool) -> Entry {
         let trace = traced.then(new_trace);
-        Entry { protocol: Protocol::Http, trace, events: 2, to: "/events".to_owned(), answer, after: Duration::ZERO }
+        Entry { protocol: Protocol::Http, trace, events: 2, to: "/events".to_owned(), answer, at: std::time::UNIX_EPOCH, after: Duration::ZERO }
     }
 
     fn acked() -> Answer {

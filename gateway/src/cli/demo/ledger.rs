@@ -4,7 +4,7 @@ use schemas::TraceContext;
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 /// How a message was answered, as its sender saw it.
@@ -43,7 +43,9 @@ pub struct Entry {
     pub to: String,
     /// How it was answered.
     pub answer: Answer,
-    /// From the first byte written to the answer read.
+    /// When it was sent.
+    pub at: SystemTime,
+    /// From then to the answer read; a connection that had to be opened is in it.
     pub after: Duration,
 }
 
@@ -54,7 +56,7 @@ pub struct Ledger(Mutex<Vec<Entry>>);
 impl Ledger {
     /// Writes down an answer and returns the entry.
     pub fn note(&self, protocol: Protocol, parcel: &Parcel, answer: Answer, after: Duration) -> Entry {
-        let entry = Entry { protocol, trace: parcel.trace, events: parcel.events, to: parcel.to.clone(), answer, after };
+        let entry = Entry { protocol, trace: parcel.trace, events: parcel.events, to: parcel.to.clone(), answer, at: SystemTime::now() - after, after };
         self.entries().push(entry.clone());
         entry
     }

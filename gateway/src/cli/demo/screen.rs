@@ -137,7 +137,7 @@ impl<'w> Screen<'w> {
             self.next_ordinary = now + ORDINARY_GAP;
         }
         let short = if id.is_empty() { "none" } else { &id[..8] };
-        let time = clock(seen.first().map_or_else(SystemTime::now, |(seen, _)| seen.received));
+        let time = clock(entry.at);
         for line in lines {
             let what = self.paint(line.colour, &pad(&line.what, 22));
             let text = format!(

@@ -92,7 +92,7 @@ fn field(name: &str, value: &str) -> (String, String) {
     (name.to_owned(), value.to_owned())
 }
 
-/// A device: its temperature walks at random, and an alarm is a temperature that is too high.
+/// A device: its temperature walks at random and sometimes jumps; an alarm is one that is too high.
 #[derive(Clone, Debug)]
 pub struct Device {
     site: &'static str,
@@ -115,7 +115,7 @@ impl Device {
 
     /// Its next message.
     pub fn next(&mut self) -> Parcel {
-        self.celsius += random::unit() * 4.0 - 1.95;
+        self.celsius += random::unit() * 4.0 - 1.95 + if below(60) == 0 { 20.0 } else { 0.0 };
         let celsius = (self.celsius * 10.0).round() / 10.0;
         let too_hot = celsius >= 80.0;
         if too_hot {
@@ -239,7 +239,7 @@ impl Service {
 
     fn binary(&self) -> Parcel {
         let mut parcel = self.request("/events", "application/json", order(), 1);
-        let event = if below(3) == 0 { "com.acme.order.cancelled" } else { "com.acme.order.created" };
+        let event = if below(3) == 0 { "com.acme.order.closed" } else { "com.acme.order.created" };
         parcel.fields.extend([
             field("ce-specversion", "1.0"),
             field("ce-id", &new_id()),
