@@ -37,7 +37,9 @@ pub struct Subject<'a> {
 /// Never: its attributes are valid.
 pub fn event(number: u64) -> Event {
     let mut attributes = Attributes::default();
-    for (name, value) in [("id", format!("event-{number}").as_str()), ("source", "/conformance"), ("type", "conformance.event")] {
+    for (name, value) in
+        [("id", format!("event-{number}").as_str()), ("source", "/conformance"), ("type", "conformance.event")]
+    {
         attributes.set(name, value, Kind::String).expect("a valid attribute");
     }
     let envelope = attributes.freeze(format!("data of {number}").into()).expect("all required attributes");
@@ -65,7 +67,9 @@ pub fn event(number: u64) -> Event {
 pub async fn check_backend(subject: &Subject<'_>) -> Result<(), Broken> {
     let mut check = Check { subject, found: Found::default(), positions: BTreeMap::new(), done: BTreeSet::new() };
     let backend = subject.backend;
-    check.found.expect(is_word(backend.kind()), || format!("the kind {:?} is not of lower-case letters, digits and _", backend.kind()));
+    check.found.expect(is_word(backend.kind()), || {
+        format!("the kind {:?} is not of lower-case letters, digits and _", backend.kind())
+    });
     if let Some(Err(why)) = check.in_time("probe", backend.probe()).await {
         check.found.expect(false, || format!("probe: a healthy far end is not fine: {why}"));
     }
@@ -103,7 +107,9 @@ impl Check<'_> {
     /// Waits for a call that was made and checks that all of it is done.
     async fn all_done(&mut self, what: &str, call: &Events, future: impl Future<Output = Vec<Outcome>>, first: bool) {
         let Some(outcomes) = self.in_time(what, future).await else { return };
-        self.found.expect(outcomes.len() == call.len(), || format!("{what}: {} outcomes for {} events", outcomes.len(), call.len()));
+        self.found.expect(outcomes.len() == call.len(), || {
+            format!("{what}: {} outcomes for {} events", outcomes.len(), call.len())
+        });
         for (event, outcome) in call.iter().zip(&outcomes) {
             match outcome {
                 Outcome::Done(position) => {
@@ -113,7 +119,9 @@ impl Check<'_> {
                     }
                 }
                 Outcome::Retry(_) | Outcome::Record(_) | Outcome::Destination(_) => {
-                    self.found.expect(false, || format!("{what}: {} at a healthy far end is {outcome:?}", event.envelope.id()));
+                    self.found.expect(false, || {
+                        format!("{what}: {} at a healthy far end is {outcome:?}", event.envelope.id())
+                    });
                 }
             }
         }
@@ -125,7 +133,9 @@ impl Check<'_> {
             return;
         }
         let last = self.positions.insert((position.place.to_string(), position.partition), position.offset);
-        self.found.expect(last.is_none_or(|last| last < position.offset), || format!("{what}: position {position} comes after {last:?}"));
+        self.found.expect(last.is_none_or(|last| last < position.offset), || {
+            format!("{what}: position {position} comes after {last:?}")
+        });
     }
 
     fn strands(&mut self) {
@@ -134,7 +144,8 @@ impl Check<'_> {
             let strand = backend.strand(&event);
             self.found.expect(backend.strand(&event) == strand, || "strand: not the same when asked again".to_owned());
             let twin = Event { lsn: event.lsn + 100, ..(*event).clone() };
-            self.found.expect(backend.strand(&twin) == strand, || "strand: equal order keys are not one strand".to_owned());
+            self.found
+                .expect(backend.strand(&twin) == strand, || "strand: equal order keys are not one strand".to_owned());
             let refusal = backend.accepts(&event.view()).err();
             self.found.expect(refusal.is_none(), || format!("accepts: a plain event is refused: {refusal:?}"));
         }
@@ -167,7 +178,10 @@ impl Check<'_> {
         let Some(spoilt) = &self.subject.spoilt else { return };
         let mut call = self.events(40..44);
         call.insert(2, Arc::new(spoilt.clone()));
-        let Some(outcomes) = self.in_time("a call with a bad event", self.subject.backend.deliver(call.clone())).await else { return };
+        let Some(outcomes) = self.in_time("a call with a bad event", self.subject.backend.deliver(call.clone())).await
+        else {
+            return;
+        };
         let as_expected = |(at, outcome): (usize, &Outcome)| match outcome {
             Outcome::Record(_) => at == 2,
             Outcome::Done(_) => at != 2,
@@ -196,9 +210,11 @@ impl Check<'_> {
     fn held(&mut self) {
         let Some(held) = self.subject.held.map(|held| held()) else { return };
         let missing: Vec<&String> = self.done.iter().filter(|id| !held.contains(id)).collect();
-        self.found.expect(missing.is_empty(), || format!("called done, and the far end does not have them: {missing:?}"));
+        self.found
+            .expect(missing.is_empty(), || format!("called done, and the far end does not have them: {missing:?}"));
         let ordered = self.events(0..40);
         let places: Vec<_> = ordered.iter().map(|event| held.iter().position(|id| id == event.envelope.id())).collect();
-        self.found.expect(places.is_sorted(), || "the far end has the events of three calls in another order".to_owned());
+        self.found
+            .expect(places.is_sorted(), || "the far end has the events of three calls in another order".to_owned());
     }
 }

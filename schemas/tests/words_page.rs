@@ -29,11 +29,16 @@ fn page() -> String {
         let Entry { name, title, http, mqtt5_text, amqp091, websocket, retryable, .. } = entry;
         let [title, mqtt5, amqp, websocket] = [title, mqtt5_text, amqp091, websocket].map(|text| cell(text));
         let again = if *retryable { "may succeed later" } else { "" };
-        writeln!(page, "| [`{name}`](#{name}) | {title} | {http} | {mqtt5} | {amqp} | {websocket} | {again} |").unwrap();
+        writeln!(page, "| [`{name}`](#{name}) | {title} | {http} | {mqtt5} | {amqp} | {websocket} | {again} |")
+            .unwrap();
     }
     for entry in WORDS.map(schemas::Word::entry) {
         let Entry { name, title, then, cause, todo, .. } = entry;
-        write!(page, "\n## {name}\n\n{title}.\n\n- **Then**: {then}.\n- **Cause**: {cause}.\n- **What to do**: {todo}.\n").unwrap();
+        write!(
+            page,
+            "\n## {name}\n\n{title}.\n\n- **Then**: {then}.\n- **Cause**: {cause}.\n- **What to do**: {todo}.\n"
+        )
+        .unwrap();
     }
     page
 }

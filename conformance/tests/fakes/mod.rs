@@ -8,6 +8,7 @@ use std::sync::{
     Arc, Mutex,
     atomic::{AtomicU32, Ordering},
 };
+use std::time::Duration;
 
 /// What a fake codec does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +135,11 @@ fn take(bug: BackendBug, held: &Mutex<Vec<String>>, events: &Events) -> Vec<Outc
             held.push(id);
         }
         let offset = if bug == BackendBug::SamePosition { 0 } else { held.len() };
-        outcomes.push(Outcome::Done(Position { place: "list".into(), partition: 0, offset: i64::try_from(offset).unwrap() }));
+        outcomes.push(Outcome::Done(Position {
+            place: "list".into(),
+            partition: 0,
+            offset: i64::try_from(offset).unwrap(),
+        }));
     }
     if bug == BackendBug::Short {
         outcomes.pop();
@@ -174,14 +179,15 @@ impl Backend for FakeBackend {
         match bug {
             BackendBug::Lazy => Box::pin(async move {
                 if events.len() > 1 {
-                    tokio::time::sleep(std::time::Duration::from_millis(20 / events.len() as u64 * 10)).await;
+                    tokio::time::sleep(Duration::from_millis(if events.len() > 10 { 5 } else { 40 })).await;
                 }
                 take(bug, &held, &events)
             }),
             BackendBug::StuckAfterDrop => {
-                let mut alarm = Alarm(Arc::clone(&stuck), true);
+                let alarm = Alarm(Arc::clone(&stuck), true);
                 let was = *stuck.lock().unwrap();
                 Box::pin(async move {
+                    let mut alarm = alarm;
                     alarm.1 = false;
                     if was {
                         return vec![Outcome::Retry(Why::new(Word::Internal, "stuck")); events.len()];

@@ -46,12 +46,20 @@ pub struct Why {
     pub word: Word,
     /// What exactly, in the backend's own terms.
     pub detail: Cow<'static, str>,
+    /// From a probe: the place itself is wrong, and somebody has to act; else it is only not to be reached now.
+    pub wrong_place: bool,
 }
 
 impl Why {
     /// A reason with its detail.
     pub fn new(word: Word, detail: impl Into<Cow<'static, str>>) -> Self {
-        Why { word, detail: detail.into() }
+        Why { word, detail: detail.into(), wrong_place: false }
+    }
+
+    /// The same reason, said of a place that is wrong.
+    #[must_use]
+    pub fn wrong_place(self) -> Self {
+        Why { wrong_place: true, ..self }
     }
 }
 

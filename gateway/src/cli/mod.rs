@@ -2,6 +2,7 @@
 //! 74 the journal's disk failed.
 //!
 //! One module per command; each is a struct of clap arguments with `run(self) -> Exit`.
+pub mod bench;
 pub mod check;
 pub mod client;
 pub mod demo;
@@ -62,6 +63,8 @@ enum Command {
     Trace(trace::Trace),
     /// Send one message and print what the sender is told
     Send(send::Send),
+    /// Send load and measure how it is answered
+    Bench(bench::Bench),
     /// Watch events go by
     Tail(tail::Tail),
     /// Show what the embedded store holds
@@ -85,6 +88,7 @@ impl Cli {
             Command::Status(command) => command.run(),
             Command::Trace(command) => command.run(),
             Command::Send(command) => command.run(),
+            Command::Bench(command) => command.run(),
             Command::Tail(command) => command.run(),
             Command::Events(command) => command.run(),
             Command::Dlq(command) => command.run(),

@@ -3,7 +3,7 @@ use super::{
     Direct,
     run::{DELIVERY_EVENTS, Job, PROBE_EVERY, Runner},
 };
-use backends::Outcome;
+use backends::{Outcome, Why};
 use schemas::{Refusal, Unknown, Verdict, Word};
 use std::{sync::Arc, time::Instant};
 use tokio::sync::mpsc;
@@ -75,6 +75,9 @@ impl Runner {
                 self.lane.direct_left(&direct);
                 self.lane.meter.dropped(Word::Timeout);
                 direct.slot.settle(Some(Verdict::Unknown(Unknown { word: Word::Timeout })));
+                // Whoever comes next is told at once, until a delivery or a probe succeeds.
+                self.trouble(&Why::new(Word::BackendUnavailable, "no confirmation within the deadline"), false);
+                self.probe_due.get_or_insert(now + PROBE_EVERY);
             }
         }
     }

@@ -128,7 +128,7 @@ impl Runner {
                 self.strands.all_due(Instant::now());
             }
             Err(why) => {
-                self.trouble(&why, true);
+                self.trouble(&why, why.wrong_place);
                 self.probe_due = Some(Instant::now() + PROBE_EVERY);
             }
         }

@@ -96,6 +96,8 @@ impl Runner {
 
     /// Runs until `drained` is fired: the caller fires it when the lane is empty or the drain time is over.
     pub async fn run(mut self, mut stop: Shutdown) {
+        // What is wrong from the start is said at the start: no broker answers, the topic is missing.
+        self.probe.push(self.lane.backend.probe());
         loop {
             self.take_due();
             if self.can_read() && !self.exhausted {

@@ -171,7 +171,7 @@ impl Step for Dedupe {
         if met_reserved {
             drop(reserved);
             let detail = "the first event with this key has no answer yet";
-            batch.hold(Refusal::new(Word::IdInUse, detail).retry_after(LOOK_AGAIN));
+            batch.hold_briefly(Refusal::new(Word::IdInUse, detail).retry_after(LOOK_AGAIN));
             return;
         }
         batch.claims.push(Box::new(reserved));

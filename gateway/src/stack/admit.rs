@@ -10,6 +10,9 @@ use smallvec::SmallVec;
 use std::{cell::RefCell, sync::Arc, time::Duration};
 use transports::{Slot, Ticket, ticket::Stamp};
 
+/// How soon a batch that met a full group looks again.
+const BUSY: Duration = Duration::from_millis(2);
+
 /// Keeps batches. One per listener and generation, cloned per stream.
 #[derive(Clone)]
 pub struct Admit {
@@ -51,7 +54,11 @@ impl Admit {
         }
         let lsn = match self.append(&stored) {
             Ok(lsn) => lsn,
-            Err(journal::Closed::Full | journal::Closed::Busy) => {
+            Err(journal::Closed::Busy) => {
+                batch.hold_briefly(Refusal::new(Word::Overloaded, "the journal is writing a full group").retry_after(BUSY));
+                return Err(Box::new(batch));
+            }
+            Err(journal::Closed::Full) => {
                 batch.hold(Refusal::new(Word::StorageFull, "the journal has no room").retry_after(Duration::from_secs(1)));
                 return Err(Box::new(batch));
             }

@@ -56,6 +56,8 @@ pub struct Batch {
     /// Set by whoever has no room for it now: the message is offered again, or refused with this. Whoever sets it has
     /// counted, consumed and inserted nothing, or did so with a [`Claim`].
     pub held: Option<Refusal>,
+    /// Whether what it is held for passes by itself within moments: then it waits even where the listener refuses.
+    pub brief: bool,
     /// What was taken on the way and must be given back unless the batch is kept.
     pub claims: SmallVec<[Box<dyn Claim>; 1]>,
 }
@@ -146,6 +148,12 @@ impl Batch {
         self.held.get_or_insert(refusal);
     }
 
+    /// Says that there is no room for a moment: the journal's group is being written, the same id is being kept.
+    pub fn hold_briefly(&mut self, refusal: Refusal) {
+        self.brief = self.held.is_none();
+        self.hold(refusal);
+    }
+
     /// The items that are alive, with the view that predicates and templates look at.
     pub fn alive(&mut self) -> impl Iterator<Item = (&mut Item, &Door)> {
         let door = &self.door;
@@ -175,6 +183,7 @@ impl Batch {
             dedupe_id: self.dedupe_id.clone(),
             plan: None,
             held: None,
+            brief: false,
             claims: SmallVec::new(),
         }
     }
@@ -182,6 +191,7 @@ impl Batch {
     /// Makes the batch as it was before the stack saw it, to be offered again.
     pub fn rewind(&mut self) {
         self.held = None;
+        self.brief = false;
         self.claims.clear();
         for item in &mut self.items {
             if let Some(original) = item.original.take() {

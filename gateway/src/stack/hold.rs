@@ -19,6 +19,9 @@ use transports::Ticket;
 /// How long a held batch waits at most before it is offered again, when nobody says that there is room.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
+/// How long a batch waits at most for what passes by itself, where the listener refuses.
+const BRIEF_MAX: Duration = Duration::from_secs(1);
+
 /// What a listener does with a message that finds no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
@@ -59,6 +62,8 @@ impl Hold {
 
     fn refuse_or_hold(&self, mut batch: Batch) -> Result<Result<Ticket, Refusal>, Box<Batch>> {
         match self.policy {
+            // What passes by itself within moments is worth a moment's wait.
+            Policy::Refuse if batch.brief => Err(Box::new(batch)),
             Policy::Refuse => {
                 let events = batch.len();
                 match batch.held.take() {
@@ -110,7 +115,7 @@ impl Service<Batch> for Hold {
         let until = batch.arrived
             + match self.policy {
                 Policy::Hold(time) => time,
-                Policy::Refuse => Duration::ZERO,
+                Policy::Refuse => BRIEF_MAX,
             };
         let mut attempt = self.stack.call(batch);
         // Built-ins are ready at once; a plug-in layer that is not is awaited below.

@@ -62,6 +62,9 @@ impl BareRules for Bare<'_> {
     }
 }
 
+/// Events that could be read, and the faults of the others by their place.
+type Read = (SmallVec<[Item; 1]>, Vec<(usize, AttributeFault)>);
+
 /// A message that could not be read.
 struct Unreadable {
     message: Box<Message>,
@@ -84,17 +87,38 @@ impl Open {
         }
     }
 
-    fn bounded(&self, decoded: codecs::Decoded) -> Result<codecs::Decoded, DecodeError> {
-        if decoded.len() <= self.events_max {
-            return Ok(decoded);
-        }
-        let detail = format!("the message holds {} events, the listener takes {} at once", decoded.len(), self.events_max);
-        Err(DecodeError { word: Word::TooLarge, offset: None, detail: detail.into() })
-    }
-
     /// Opens a message for `explain`: what cannot be read is a refusal.
     pub(crate) fn open_or_refuse(&self, submission: Submission) -> Result<Batch, Refusal> {
         self.open(submission).map_err(|unreadable| Refusal::new(unreadable.error.word, unreadable.error.detail))
+    }
+
+    /// The message's events, and the faults of those that could not be read, by their place.
+    fn read(&self, message: &Message, origin: &Origin, received: SystemTime, parent: TraceContext) -> Result<Read, DecodeError> {
+        let traceparent = parent.to_string();
+        let new_id = || Uuid::now_v7().to_string();
+        let bare = Bare { rules: &self.rules, origin };
+        let context = CodecContext {
+            listener: &origin.listener,
+            received,
+            traceparent: &traceparent,
+            rules: Some(&bare as &dyn BareRules),
+            new_id: &new_id,
+        };
+        let decoded = codecs::choose(message).decode(message, &context)?;
+        if decoded.len() > self.events_max {
+            let detail = format!("the message holds {} events, the listener takes {} at once", decoded.len(), self.events_max);
+            return Err(DecodeError { word: Word::TooLarge, offset: None, detail: detail.into() });
+        }
+        let (mut items, mut faults) = (SmallVec::new(), Vec::new());
+        for (index, event) in decoded.into_iter().enumerate() {
+            match event {
+                Ok(envelope) => items.push(Item::new(index, envelope)),
+                // Where the protocol cannot refuse, the whole message becomes a dead letter as it came.
+                Err(fault) if message.wants.cannot_refuse => return Err(fault.into()),
+                Err(fault) => faults.push((index, fault)),
+            }
+        }
+        Ok((items, faults))
     }
 
     fn open(&self, submission: Submission) -> Result<Batch, Box<Unreadable>> {
@@ -107,34 +131,14 @@ impl Open {
             tenant: origin.principal.tenant.clone(),
             subject: message.subject.clone(),
         };
-        let decoded = {
-            let traceparent = parent.to_string();
-            let new_id = || Uuid::now_v7().to_string();
-            let bare = Bare { rules: &self.rules, origin: &origin };
-            let context = CodecContext {
-                listener: &origin.listener,
-                received,
-                traceparent: &traceparent,
-                rules: Some(&bare as &dyn BareRules),
-                new_id: &new_id,
-            };
-            codecs::choose(&message).decode(&message, &context).and_then(|decoded| self.bounded(decoded))
-        };
-        let decoded = match decoded {
-            Ok(decoded) => decoded,
+        let (items, faults) = match self.read(&message, &origin, received, parent) {
+            Ok(read) => read,
             Err(error) => {
                 let sent = (!fresh).then_some(parent);
                 let trace = sent.map_or(parent, span_of);
                 return Err(Box::new(Unreadable { message: Box::new(message), error, trace, parent: sent, door, received }));
             }
         };
-        let (mut items, mut faults) = (SmallVec::new(), Vec::new());
-        for (index, event) in decoded.into_iter().enumerate() {
-            match event {
-                Ok(envelope) => items.push(Item::new(index, envelope)),
-                Err(fault) => faults.push((index, fault)),
-            }
-        }
         // Without a header the event's own trace is the parent. What the codec added itself says `parent`: then nobody sent
         // one, and the span that the event names is ours.
         let own = items.first().and_then(|item: &Item| item.envelope.get("traceparent")).and_then(|own| TraceContext::parse(own.text));
@@ -166,6 +170,7 @@ impl Open {
             dedupe_id,
             plan: None,
             held: None,
+            brief: false,
             claims: SmallVec::new(),
         })
     }

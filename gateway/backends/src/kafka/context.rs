@@ -115,7 +115,7 @@ impl Context {
                     fault::outcome(code, &format!("{bytes} bytes; the topic takes {limit}"))
                 }
             }
-            other => fault::outcome(other, ""),
+            other => fault::outcome(other, &self.place.map(|topic| format!("topic {topic}")).unwrap_or_default()),
         })
     }
 }

@@ -78,12 +78,13 @@ fn unreachable_why(line: &Line, code: Code) -> Why {
     let last = line.known.last_error();
     let word = if last.contains("uthentication") { Word::Unauthenticated } else { Word::BackendUnavailable };
     let reason = if last.is_empty() { code.to_string() } else { last };
-    Why::new(word, format!("no answer from {}: {reason}", line.settings.brokers.join(", ")))
+    let why = Why::new(word, format!("no answer from {}: {reason}", line.settings.brokers.join(", ")));
+    if word == Word::Unauthenticated { why.wrong_place() } else { why }
 }
 
 fn of_topic(topic: &str, metadata: &Metadata) -> Result<Facts, Why> {
     let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
-        return Err(Why::new(Word::BackendUnavailable, format!("the brokers know no topic {topic:?}")));
+        return Err(Why::new(Word::BackendUnavailable, format!("the brokers know no topic {topic:?}: create it")).wrong_place());
     };
     if let Some(error) = found.error() {
         let code = Code::from(error);
@@ -91,10 +92,10 @@ fn of_topic(topic: &str, metadata: &Metadata) -> Result<Facts, Why> {
             Outcome::Destination(why) if why.word == Word::BackendUnavailable => Err(Why::new(
                 why.word,
                 format!("the topic {topic:?} is not there ({code}); topics are never made by the gateway: create it"),
-            )),
-            Outcome::Destination(why) | Outcome::Record(why) | Outcome::Retry(why) => {
-                Err(Why::new(why.word, format!("the topic {topic:?}: {code}")))
-            }
+            )
+            .wrong_place()),
+            Outcome::Destination(why) => Err(Why::new(why.word, format!("the topic {topic:?}: {code}")).wrong_place()),
+            Outcome::Record(why) | Outcome::Retry(why) => Err(Why::new(why.word, format!("the topic {topic:?}: {code}"))),
             Outcome::Done(_) => Ok(Facts::default()),
         };
     }

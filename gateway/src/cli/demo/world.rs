@@ -188,8 +188,10 @@ impl Device {
             payload: event.to_string().into_bytes(),
         };
         if fault == Some(0) {
-            // Nobody can read the trace of half an event.
             parcel.payload.truncate(parcel.payload.len() / 2);
+        }
+        if let Some(0 | 2) = fault {
+            // Nobody reads the trace of half an event, or of one that is no event because of an attribute.
             parcel.trace = None;
         }
         parcel

@@ -1,0 +1,78 @@
+//! The worked middleware example of CONTRIBUTING.md, compiled and put to work.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
+#[path = "../../tests/examples/middleware.rs"]
+mod middleware;
+
+use gateway::{
+    config::check_default,
+    middleware::{BuildContext, Plugin as _},
+    stack::{Batch, End, Item, wrap},
+    telemetry::{Metrics, Ring},
+};
+use schemas::{Attributes, Door, Headers, ItemVerdict, Kind, TraceContext, Wants, Word};
+use smallvec::SmallVec;
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+use tower::{ServiceExt as _, util::BoxCloneSyncService};
+use transports::{Origin, Room, gate::Principal};
+
+fn item(number: usize, tenant: Option<&str>) -> Item {
+    let mut attributes = Attributes::default();
+    for (name, value) in
+        [("id", "1"), ("source", "/s"), ("type", "t")].into_iter().chain(tenant.map(|tenant| ("tenant", tenant)))
+    {
+        attributes.set(name, value, Kind::String).unwrap();
+    }
+    Item::new(number, attributes.freeze("x".into()).unwrap())
+}
+
+fn batch(items: impl IntoIterator<Item = Item>) -> Batch {
+    let origin = Origin {
+        listener: "web".into(),
+        principal: Principal::default(),
+        protocol: "http",
+        version: "1.1",
+        peer: ([127, 0, 0, 1], 9).into(),
+        client: "".into(),
+    };
+    Batch {
+        origin: Arc::new(origin),
+        door: Door::default(),
+        items: items.into_iter().collect(),
+        faults: Vec::new(),
+        many: true,
+        headers: Headers::new(),
+        trace: TraceContext::from_random([7; 24], 0),
+        parent: None,
+        span: None,
+        message: None,
+        wants: Wants::default(),
+        meter: Arc::new(Arc::new(Metrics::new()).meter("web", "http", Arc::new(Ring::default()))),
+        received: SystemTime::now(),
+        arrived: Instant::now(),
+        deadline: Instant::now(),
+        room: Room::default(),
+        dedupe_id: None,
+        plan: None,
+        held: None,
+        brief: false,
+        claims: SmallVec::new(),
+    }
+}
+
+#[test]
+fn the_middleware_refuses_what_lacks_the_attribute() {
+    let config = check_default(&|_| None).config.unwrap();
+    let require: middleware::RequireConfig = serde_json::from_str(r#"{"attribute":"tenant"}"#).unwrap();
+    assert!(serde_json::from_str::<middleware::RequireConfig>(r#"{"attribute":"tenant","more":1}"#).is_err());
+    let built = require.build(&BuildContext { config: &config }).unwrap();
+    let stack = wrap(&[built], BoxCloneSyncService::new(End));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let batch = runtime.block_on(stack.oneshot(batch([item(0, Some("acme")), item(1, None)]))).unwrap();
+    assert_eq!(batch.items[0].fate, None);
+    assert!(
+        matches!(&batch.items[1].fate, Some(ItemVerdict::Refused(Word::MissingAttribute, detail)) if detail.contains("tenant"))
+    );
+}
