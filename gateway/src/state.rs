@@ -49,6 +49,12 @@ impl Shared {
         Shared { journal, lanes, budget, metrics, ring, spans, started, stopping: AtomicBool::new(false), room: Notify::new() }
     }
 
+    /// All metrics as text, with gauges as they are now.
+    pub fn render_metrics(&self) -> String {
+        self.lanes.refresh(&self.journal);
+        self.metrics.render()
+    }
+
     /// Whether the gateway is stopping.
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)

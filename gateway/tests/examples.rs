@@ -71,7 +71,7 @@ fn the_middleware_refuses_what_lacks_the_attribute() {
     let stack = wrap(&[built], BoxCloneSyncService::new(End));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let batch = runtime.block_on(stack.oneshot(batch([item(0, Some("acme")), item(1, None)]))).unwrap();
-    assert_eq!(batch.items[0].fate, None);
+    assert!(batch.items[0].fate.is_none());
     assert!(
         matches!(&batch.items[1].fate, Some(ItemVerdict::Refused(Word::MissingAttribute, detail)) if detail.contains("tenant"))
     );

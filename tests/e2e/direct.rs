@@ -62,7 +62,8 @@ fn delivered_is_200_and_dead_is_never_2xx() {
     broker.act("kill");
     let answers: Vec<Answer> = std::thread::scope(|scope| {
         let running = &running;
-        let senders: Vec<_> = (0..4).map(|number| scope.spawn(move || running.send(&format!("x{number}"), "t"))).collect();
+        let senders: Vec<_> =
+            (0..4).map(|number| scope.spawn(move || running.send(&format!("x{number}"), "t"))).collect();
         senders.into_iter().map(|sender| sender.join().unwrap()).collect()
     });
     answers.iter().for_each(is_not_yes);

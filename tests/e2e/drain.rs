@@ -29,11 +29,17 @@ fn sigterm_under_load_keeps_every_promise() {
                 let mut connection = Connection::open(port);
                 for number in 0.. {
                     let id = format!("h{sender}-{number}");
-                    let headers = [("ce-specversion", "1.0"), ("ce-id", id.as_str()), ("ce-source", "/e2e"), ("ce-type", "t")];
+                    let headers =
+                        [("ce-specversion", "1.0"), ("ce-id", id.as_str()), ("ce-source", "/e2e"), ("ce-type", "t")];
                     match connection.try_ask("POST", "/events", &headers, b"x") {
                         Ok(answer) if answer.status == 202 => drop(acked.lock().unwrap().insert(id)),
                         Ok(answer) => {
-                            assert_eq!((answer.status, answer.failure().as_str()), (503, "shutting_down"), "{}", answer.text());
+                            assert_eq!(
+                                (answer.status, answer.failure().as_str()),
+                                (503, "shutting_down"),
+                                "{}",
+                                answer.text()
+                            );
                             refused.lock().unwrap().insert(id);
                         }
                         Err(_) => break,
@@ -56,7 +62,11 @@ fn sigterm_under_load_keeps_every_promise() {
                         acked.lock().unwrap().insert(id);
                     }
                     Some(packet) => {
-                        assert_eq!((packet.first, packet.body[0]), (0xe0, 0x8b), "DISCONNECT: shutting down: {packet:x?}");
+                        assert_eq!(
+                            (packet.first, packet.body[0]),
+                            (0xe0, 0x8b),
+                            "DISCONNECT: shutting down: {packet:x?}"
+                        );
                         break;
                     }
                     None => panic!("MQTT 5 is told 0x8B before the end"),

@@ -3,8 +3,7 @@
 //! The explainer is called in this process, the gateway runs as a child. Each message carries a marker, by which its rows and
 //! records are found again.
 use crate::harness::{
-    Dice,
-    clients,
+    Dice, clients,
     gateway::{Place, Running},
     http::Connection,
     mqtt::{Client, Said as RawSaid},
@@ -100,7 +99,8 @@ fn body(dice: &mut Dice, marker: &str) -> String {
 }
 
 fn attributes(dice: &mut Dice, marker: &str) -> Vec<(String, String)> {
-    let types = ["com.acme.order.created", "com.acme.order.now", "com.acme.sensor.temperature", "tenant", "noise", "org.other"];
+    let types =
+        ["com.acme.order.created", "com.acme.order.now", "com.acme.sensor.temperature", "tenant", "noise", "org.other"];
     let mut all = vec![
         owned("specversion", if dice.roll(20) == 0 { "2.0" } else { "1.0" }),
         owned("id", &format!("id-{marker}")),
@@ -127,7 +127,8 @@ fn attributes(dice: &mut Dice, marker: &str) -> Vec<(String, String)> {
 }
 
 fn structured(dice: &mut Dice, marker: &str) -> String {
-    let mut event: serde_json::Map<String, Value> = attributes(dice, marker).into_iter().map(|(name, value)| (name, json!(value))).collect();
+    let mut event: serde_json::Map<String, Value> =
+        attributes(dice, marker).into_iter().map(|(name, value)| (name, json!(value))).collect();
     let text = body(dice, marker);
     let data = serde_json::from_str(&text).unwrap_or_else(|_| json!(text));
     event.insert("data".to_owned(), data);
@@ -136,7 +137,16 @@ fn structured(dice: &mut Dice, marker: &str) -> String {
 }
 
 fn encode(value: &str) -> String {
-    value.bytes().map(|byte| if byte.is_ascii_graphic() && byte != b'%' && byte != b'"' { (byte as char).to_string() } else { format!("%{byte:02X}") }).collect()
+    value
+        .bytes()
+        .map(|byte| {
+            if byte.is_ascii_graphic() && byte != b'%' && byte != b'"' {
+                (byte as char).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
+        .collect()
 }
 
 fn http(dice: &mut Dice, marker: &str) -> Sample {
@@ -149,18 +159,26 @@ fn http(dice: &mut Dice, marker: &str) -> Sample {
         }
         1 => {
             headers.push(owned("content-type", "application/cloudevents-batch+json"));
-            let events: Vec<String> = (0..1 + dice.roll(3)).map(|number| structured(dice, &format!("{marker}.{number}"))).collect();
+            let events: Vec<String> =
+                (0..1 + dice.roll(3)).map(|number| structured(dice, &format!("{marker}.{number}"))).collect();
             format!("[{}]", events.join(","))
         }
         2 => {
-            headers.extend(attributes(dice, marker).into_iter().map(|(name, value)| (format!("ce-{name}"), encode(&value))));
+            headers.extend(
+                attributes(dice, marker).into_iter().map(|(name, value)| (format!("ce-{name}"), encode(&value))),
+            );
             headers.push(owned("content-type", dice.pick(&["application/json", "text/plain", "application/xml"])));
             body(dice, marker)
         }
         _ => {
-            path = dice.pick(&["/events", "/events/com.acme.order.created", "/events/tenant", "/events/a/b", "/events/noise"]).to_owned();
+            path = dice
+                .pick(&["/events", "/events/com.acme.order.created", "/events/tenant", "/events/a/b", "/events/noise"])
+                .to_owned();
             if dice.roll(2) == 0 {
-                headers.push(owned("content-type", dice.pick(&["application/json", "text/plain", "application/cloudevents+xml"])));
+                headers.push(owned(
+                    "content-type",
+                    dice.pick(&["application/json", "text/plain", "application/cloudevents+xml"]),
+                ));
             }
             body(dice, marker)
         }
@@ -203,7 +221,8 @@ fn message_of(sample: &Sample) -> Result<(Message, &'static str, &'static str), 
             let publish = Publish { topic, packet_id: Some(1), alias: None, said, payload: body.as_bytes() };
             let version = if *version == 5 { Version::V5 } else { Version::V311 };
             let payload = Bytes::from(body.clone());
-            message::of_publish(&publish, topic.as_str().into(), payload, version, &MqttSettings::default()).map(|message| (message, "devices", "mqtt"))
+            message::of_publish(&publish, topic.as_str().into(), payload, version, &MqttSettings::default())
+                .map(|message| (message, "devices", "mqtt"))
         }
     }
 }
@@ -247,14 +266,19 @@ impl Senders<'_> {
     fn send(&mut self, sample: &Sample) -> Told {
         match sample {
             Sample::Http { path, headers, body } => {
-                let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+                let headers: Vec<(&str, &str)> =
+                    headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
                 let answer = self.web.post(path, &headers, body.as_bytes());
                 if answer.status < 300 { Told::Yes } else { Told::No(answer.failure()) }
             }
             Sample::Mqtt { version, topic, content_type, user, body } => {
                 let port = self.place.mqtt;
-                let client = self.devices.entry(*version).or_insert_with(|| Client::connect(port, &format!("explain-{version}"), *version));
-                let user: Vec<(&str, &str)> = user.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+                let client = self
+                    .devices
+                    .entry(*version)
+                    .or_insert_with(|| Client::connect(port, &format!("explain-{version}"), *version));
+                let user: Vec<(&str, &str)> =
+                    user.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
                 client.publish(topic, body.as_bytes(), &RawSaid { content_type: content_type.as_deref(), user: &user });
                 let told = match client.next(10) {
                     Some(packet) if packet.is_puback() && packet.puback().1 < 0x80 => return Told::Yes,
@@ -285,7 +309,9 @@ fn expected(sample: &Sample, explained: &Result<Explained, Refusal>) -> Told {
 
 /// The attributes that routing saw, without what is new for each message.
 fn stable(attributes: impl IntoIterator<Item = (String, String)>, marker_is_id: bool) -> BTreeMap<String, String> {
-    let fresh = |name: &str| ["time", "recordedtime", "traceparent", "tracestate"].contains(&name) || (name == "id" && !marker_is_id);
+    let fresh = |name: &str| {
+        ["time", "recordedtime", "traceparent", "tracestate"].contains(&name) || (name == "id" && !marker_is_id)
+    };
     attributes.into_iter().filter(|(name, _)| !fresh(name) && !name.starts_with("anygate")).collect()
 }
 
@@ -315,21 +341,33 @@ fn on_500_random_messages() {
         _ => None,
     };
     let checked = gateway::config::check_file(&place.config, &env);
-    let explainer = Explainer::new(checked.config.clone().unwrap_or_else(|| panic!("{}", checked.render(false)))).unwrap();
+    let explainer =
+        Explainer::new(checked.config.clone().unwrap_or_else(|| panic!("{}", checked.render(false)))).unwrap();
     let running = place.start();
     let mut senders = Senders { place: &place, web: Connection::open(place.http), devices: BTreeMap::new() };
     let mut dice = Dice(0x5eed_0003);
-    let (mut matched, mut keep, mut bus_keys): (BTreeMap<String, f64>, Left, BTreeMap<String, Vec<String>>) = Default::default();
+    let (mut matched, mut keep, mut bus_keys): (BTreeMap<String, f64>, Left, BTreeMap<String, Vec<String>>) =
+        Default::default();
     let mut words: BTreeSet<String> = BTreeSet::new();
     for number in 0..COUNT {
         let marker = format!("m{number:04}");
         let sample = if dice.roll(2) == 0 { http(&mut dice, &marker) } else { mqtt(&mut dice, &marker) };
         let explained = explain(&explainer, &sample);
         let told = senders.send(&sample);
-        assert_eq!(told, expected(&sample, &explained), "message {number}: {}\nexplain: {}", short(&format!("{sample:?}")), short(&why(&explained)));
+        assert_eq!(
+            told,
+            expected(&sample, &explained),
+            "message {number}: {}\nexplain: {}",
+            short(&format!("{sample:?}")),
+            short(&why(&explained))
+        );
         words.insert(format!("{told:?}"));
         if let Ok(explained) = &explained {
-            remember(explained, &marker, &mut matched, &mut keep, &mut bus_keys);
+            // A route counts what it took of every message that was kept, dead letters among them.
+            for route in explained.events.iter().filter(|_| told == Told::Yes).flat_map(|event| &event.matched) {
+                *matched.entry(route.clone()).or_default() += 1.0;
+            }
+            remember(explained, &marker, &mut keep, &mut bus_keys);
         }
     }
     assert!(words.len() >= 8, "the messages are too much alike: {words:?}");
@@ -341,7 +379,10 @@ fn on_500_random_messages() {
     }
     match kafka {
         Some(broker) => compare_records(&broker, &topic, &bus_keys),
-        None => assert_eq!(crate::harness::store::Rows::read(&place.data_dir(), "bus").len(), bus_keys.values().map(Vec::len).sum::<usize>()),
+        None => assert_eq!(
+            crate::harness::store::Rows::read(&place.data_dir(), "bus").len(),
+            bus_keys.values().map(Vec::len).sum::<usize>()
+        ),
     }
 }
 
@@ -353,18 +394,22 @@ fn why(explained: &Result<Explained, Refusal>) -> String {
     match explained {
         Err(refusal) => format!("{}: {}", refusal.word, refusal.detail),
         Ok(explained) => {
-            let events: Vec<String> =
-                explained.events.iter().map(|event| format!("{:?} {:?} {:?} {:?}", event.attributes, event.matched, event.fate, event.dead_letter)).collect();
-            format!("{:?} {events:#?}", explained.refusal.as_ref().map(|refusal| (refusal.word, refusal.detail.clone())))
+            let events: Vec<String> = explained
+                .events
+                .iter()
+                .map(|event| {
+                    format!("{:?} {:?} {:?} {:?}", event.attributes, event.matched, event.fate, event.dead_letter)
+                })
+                .collect();
+            format!(
+                "{:?} {events:#?}",
+                explained.refusal.as_ref().map(|refusal| (refusal.word, refusal.detail.clone()))
+            )
         }
     }
 }
 
-fn remember(explained: &Explained, marker: &str, matched: &mut BTreeMap<String, f64>, keep: &mut Left, bus: &mut BTreeMap<String, Vec<String>>) {
-    // A route counts what it took, also when another event of the message refuses it afterwards.
-    for route in explained.events.iter().flat_map(|event| &event.matched) {
-        *matched.entry(route.clone()).or_default() += 1.0;
-    }
+fn remember(explained: &Explained, marker: &str, keep: &mut Left, bus: &mut BTreeMap<String, Vec<String>>) {
     for event in explained.events.iter().filter(|event| explained.refusal.is_none() && event.dead_letter.is_none()) {
         if !matches!(event.fate, None | Some(ItemVerdict::Kept { .. })) {
             continue;
@@ -376,8 +421,11 @@ fn remember(explained: &Explained, marker: &str, matched: &mut BTreeMap<String, 
             if record.backend == "keep" {
                 keep.entry(key.clone()).or_default().push(stable(event.attributes.clone(), marked));
             } else {
-                let field = |name: &str| record.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
-                bus.entry(key.clone()).or_default().push(field("key").unwrap_or_else(|| "explain gives no key".to_owned()));
+                let field =
+                    |name: &str| record.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
+                bus.entry(key.clone())
+                    .or_default()
+                    .push(field("key").unwrap_or_else(|| "explain gives no key".to_owned()));
             }
         }
     }
@@ -394,18 +442,33 @@ fn compare_rows(running: &Running<'_>, keep: &Left) {
     let mut found: Left = BTreeMap::new();
     for row in &rows.0 {
         let marked = row.id.starts_with("id-m");
-        let key = if marked { row.id.clone() } else { marker_in(&String::from_utf8_lossy(&row.data)).unwrap_or_else(|| panic!("{row:?}")) };
+        let key = if marked {
+            row.id.clone()
+        } else {
+            marker_in(&String::from_utf8_lossy(&row.data)).unwrap_or_else(|| panic!("{row:?}"))
+        };
         let extensions: BTreeMap<String, Value> = serde_json::from_str(&row.attributes).unwrap();
-        let mut all: Vec<(String, String)> =
-            extensions.into_iter().map(|(name, value)| (name, value.as_str().map_or_else(|| value.to_string(), str::to_owned))).collect();
+        let mut all: Vec<(String, String)> = extensions
+            .into_iter()
+            .map(|(name, value)| (name, value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
+            .collect();
         all.extend([owned("id", &row.id), owned("source", &row.source), owned("type", &row.kind)]);
         all.extend(row.subject.iter().map(|subject| owned("subject", subject)));
         found.entry(key).or_default().push(stable(all, marked));
     }
     for (key, sets) in keep {
         let got = found.get(key).unwrap_or_else(|| panic!("explain says that {key} is kept; the store has it not"));
-        let plain = |set: &BTreeMap<String, String>| set.iter().filter(|(name, _)| !["specversion", "datacontenttype", "dataschema"].contains(&name.as_str())).map(|(name, value)| (name.clone(), value.clone())).collect::<BTreeMap<_, _>>();
-        assert_eq!(got.iter().map(plain).collect::<Vec<_>>(), sets.iter().map(plain).collect::<Vec<_>>(), "attributes of {key}");
+        let plain = |set: &BTreeMap<String, String>| {
+            set.iter()
+                .filter(|(name, _)| !["specversion", "datacontenttype", "dataschema"].contains(&name.as_str()))
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect::<BTreeMap<_, _>>()
+        };
+        assert_eq!(
+            got.iter().map(plain).collect::<Vec<_>>(),
+            sets.iter().map(plain).collect::<Vec<_>>(),
+            "attributes of {key}"
+        );
     }
     let extra: Vec<&String> = found.keys().filter(|key| !keep.contains_key(*key)).collect();
     assert!(extra.is_empty(), "the store has what explain says it has not: {extra:?}");
@@ -413,11 +476,14 @@ fn compare_rows(running: &Running<'_>, keep: &Left) {
 
 fn compare_records(broker: &str, topic: &str, expected: &BTreeMap<String, Vec<String>>) {
     let count: usize = expected.values().map(Vec::len).sum();
-    let records = crate::harness::eventually("all records", 20, || Some(services::records(broker, topic)).filter(|found| found.len() >= count));
+    let records = crate::harness::eventually("all records", 20, || {
+        Some(services::records(broker, topic)).filter(|found| found.len() >= count)
+    });
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for record in &records {
         let id = record["headers"]["ce_id"].as_str().unwrap();
-        let key = if id.starts_with("id-m") { id.to_owned() } else { marker_in(record["value"].as_str().unwrap()).unwrap() };
+        let key =
+            if id.starts_with("id-m") { id.to_owned() } else { marker_in(record["value"].as_str().unwrap()).unwrap() };
         found.entry(key).or_default().push(record["key"].as_str().unwrap().to_owned());
     }
     for keys in found.values_mut() {

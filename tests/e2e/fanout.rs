@@ -28,13 +28,18 @@ fn one_record_reaches_every_backend_once() {
     assert_eq!(a.ids(), ["f1", "f2", "f3", "f4"], "a backend that two routes name is one target");
     assert_eq!(b.ids(), ["f1", "f2", "f3"]);
     let region = |row: &crate::harness::store::Row| row.extension("region");
-    assert_eq!((region(b.one("f2")).as_deref(), region(a.one("f2"))), (Some("north"), None), "each route has its own view");
+    assert_eq!(
+        (region(b.one("f2")).as_deref(), region(a.one("f2"))),
+        (Some("north"), None),
+        "each route has its own view"
+    );
     let metrics = running.metrics();
     assert_eq!(metrics.sum("anygate_events_targeted_total", &[]), 7.0);
     assert_eq!(metrics.sum("anygate_route_matched_total", &[("anygate_route", "copy")]), 3.0);
 }
 
-const NARROW: &str = "routes:\n  - { name: known, when: type = 'known', to: [keep] }\nbackends:\n  keep: { store: {} }\n";
+const NARROW: &str =
+    "routes:\n  - { name: known, when: type = 'known', to: [keep] }\nbackends:\n  keep: { store: {} }\n";
 const WIDE: &str = "routes:\n  - { name: known, when: type = 'known', to: [keep] }\n  - { name: rest, to: [keep] }\nbackends:\n  keep: { store: {} }\n";
 
 #[test]
@@ -43,7 +48,13 @@ fn a_letter_without_a_route_is_replayed_after_the_fix() {
     let running = place.start();
     let trace = "0af7651916cd43dd8448eb211c80319c";
     let parent = format!("00-{trace}-b7ad6b7169203331-01");
-    let headers = [("ce-specversion", "1.0"), ("ce-id", "lost"), ("ce-source", "/e2e"), ("ce-type", "unknown"), ("traceparent", &parent)];
+    let headers = [
+        ("ce-specversion", "1.0"),
+        ("ce-id", "lost"),
+        ("ce-source", "/e2e"),
+        ("ce-type", "unknown"),
+        ("traceparent", &parent),
+    ];
     let answer = running.post("/events", &headers, "payload");
     assert_eq!((answer.status, answer.json()["dead_letter"].as_str()), (202, Some("no_route")), "{}", answer.text());
     assert_eq!(running.send("k1", "known").status, 202);
@@ -82,7 +93,11 @@ fn bytes_that_nobody_could_read_re_enter_at_decode() {
     client.publish("plant/7", bad, &crate::harness::mqtt::Said::default());
     assert_eq!(client.next(5).unwrap().puback().1, 0, "3.1.1 cannot be told no");
     let letter = eventually("the letter", 5, || running.json_lines(&["dlq", "list", "--json"]).pop());
-    assert_eq!((letter["failure"].as_str(), letter["stage"].as_str()), (Some("missing_attribute"), Some("door")), "{letter}");
+    assert_eq!(
+        (letter["failure"].as_str(), letter["stage"].as_str()),
+        (Some("missing_attribute"), Some("door")),
+        "{letter}"
+    );
     let lsn = letter["lsn"].to_string();
     let shown = running.json_lines(&["dlq", "show", &lsn, "--json"]).remove(0);
     let text = shown.to_string();
@@ -100,15 +115,32 @@ fn a_record_too_large_for_its_topic_is_a_letter_of_that_backend_only() {
         "routes:\n  - {{ name: all, to: [bus, keep] }}\nbackends:\n  bus: {{ kafka: {{ brokers: [\"{kafka}\"], topic: {topic} }} }}\n  keep: {{ store: {{}} }}\n"
     ));
     let running = place.start();
-    let headers = |id| [("ce-specversion", "1.0"), ("ce-id", id), ("ce-source", "/e2e"), ("ce-type", "t"), ("content-type", "text/plain")];
+    let headers = |id| {
+        [
+            ("ce-specversion", "1.0"),
+            ("ce-id", id),
+            ("ce-source", "/e2e"),
+            ("ce-type", "t"),
+            ("content-type", "text/plain"),
+        ]
+    };
     assert_eq!(running.post("/events", &headers("large"), "z".repeat(6000)).status, 202);
     assert_eq!(running.post("/events", &headers("little"), "z").status, 202);
     assert_eq!(running.rows_at_least(2).ids(), ["large", "little"], "the other backend has both");
     let letter = eventually("the lane letter", 15, || running.json_lines(&["dlq", "list", "--json"]).pop());
-    assert_eq!((&letter["id"], &letter["backend"], &letter["stage"]), (&json!("large"), &json!("bus"), &json!("lane")), "{letter}");
+    assert_eq!(
+        (&letter["id"], &letter["backend"], &letter["stage"]),
+        (&json!("large"), &json!("bus"), &json!("lane")),
+        "{letter}"
+    );
     assert_eq!(letter["failure"], "too_large", "{letter}");
-    let records = eventually("the little one", 15, || Some(services::records(&kafka, &topic)).filter(|found| !found.is_empty()));
-    assert_eq!(records.iter().map(|record| &record["headers"]["ce_id"]).collect::<Vec<&Value>>(), [&json!("little")], "it was not held up");
+    let records =
+        eventually("the little one", 15, || Some(services::records(&kafka, &topic)).filter(|found| !found.is_empty()));
+    assert_eq!(
+        records.iter().map(|record| &record["headers"]["ce_id"]).collect::<Vec<&Value>>(),
+        [&json!("little")],
+        "it was not held up"
+    );
     let metrics = running.metrics();
     assert_eq!(metrics.sum("anygate_lane_dead_lettered_total", &[("anygate_backend", "bus")]), 1.0);
     assert_eq!(metrics.sum("anygate_lane_dead_lettered_total", &[("anygate_backend", "keep")]), 0.0);

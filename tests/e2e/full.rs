@@ -48,5 +48,9 @@ fn storage_full_is_said_and_nothing_acknowledged_is_lost() {
     drop(running);
     let running = place.start();
     let metrics = running.metrics();
-    assert_eq!(metrics.sum("anygate_lane_recovered_total", &[("anygate_backend", "bus")]), acked, "acknowledged = found again");
+    assert_eq!(
+        metrics.sum("anygate_lane_recovered_total", &[("anygate_backend", "bus")]),
+        acked,
+        "acknowledged = found again"
+    );
 }

@@ -32,7 +32,8 @@ fn limited() -> Place {
 fn http_says_429_and_when_to_come_back() {
     let place = limited();
     let running = place.start();
-    let headers = [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "t"), ("ce-subject", "one")];
+    let headers =
+        [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "t"), ("ce-subject", "one")];
     assert_eq!(running.post("/events", &headers, "x").status, 202);
     let answer = running.post("/events", &headers, "x");
     assert_eq!((answer.status, answer.failure().as_str()), (429, "rate_limited"));
@@ -55,7 +56,10 @@ fn a_held_message_is_answered_later_and_what_is_behind_it_waits() {
         let behind = client.publish("free", b"3", &Said::default());
         client.ping();
         let early = [client.next(5).unwrap(), client.next(5).unwrap()];
-        assert!(early.iter().any(|packet| packet.first == 0xd0), "PINGREQ is answered while a message is held: {early:x?}");
+        assert!(
+            early.iter().any(|packet| packet.first == 0xd0),
+            "PINGREQ is answered while a message is held: {early:x?}"
+        );
         assert!(early.iter().any(|packet| packet.is_puback() && packet.puback() == (first, 0)), "{early:x?}");
         assert!(begin.elapsed() < Duration::from_millis(700), "{:?}", begin.elapsed());
         assert_eq!(client.within(Duration::from_millis(100)), None, "no PUBACK yet");

@@ -41,7 +41,8 @@ fn configs_of_later_releases_are_refused_by_the_keys_to_come() {
         let lines: BTreeSet<u64> = errors.iter().filter_map(|fault| fault["line"].as_u64()).collect();
         assert_eq!(lines, keys.iter().map(|(line, _)| *line).collect::<BTreeSet<u64>>(), "{name}: {errors:#?}");
         for (line, key) in keys {
-            let found = errors.iter().any(|fault| fault["line"] == *line && fault["message"].as_str().unwrap().contains(key));
+            let found =
+                errors.iter().any(|fault| fault["line"] == *line && fault["message"].as_str().unwrap().contains(key));
             assert!(found, "{name}:{line} does not name {key}: {errors:#?}");
         }
     }
@@ -84,7 +85,11 @@ fn partition(key: &[u8], partitions: u32) -> u64 {
 fn publish_readings(running: &Running<'_>, devices: u32) {
     let mut client = Client::connect(running.place.mqtt, "pinned", 5);
     for device in 0..devices {
-        client.publish(&format!("sensors/hh/{device}/temperature"), b"{\"celsius\":21.5}", &Said { content_type: Some("application/json"), user: &[] });
+        client.publish(
+            &format!("sensors/hh/{device}/temperature"),
+            b"{\"celsius\":21.5}",
+            &Said { content_type: Some("application/json"), user: &[] },
+        );
         assert_eq!(client.next(10).unwrap().puback().1, 0);
     }
 }
@@ -98,11 +103,19 @@ fn records_are_as_the_binding_says() {
     publish_readings(&running, 6);
     assert_eq!(running.send("plain", "org.other").status, 202);
     let headers = [
-        ("ce-specversion", "1.0"), ("ce-id", "o1"), ("ce-source", "/shop"), ("ce-type", "com.acme.order"), ("ce-subject", "%C3%A9%25"),
-        ("ce-partitionkey", "k1"), ("ce-colour", "red"), ("content-type", "text/plain"), ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        ("ce-specversion", "1.0"),
+        ("ce-id", "o1"),
+        ("ce-source", "/shop"),
+        ("ce-type", "com.acme.order"),
+        ("ce-subject", "%C3%A9%25"),
+        ("ce-partitionkey", "k1"),
+        ("ce-colour", "red"),
+        ("content-type", "text/plain"),
+        ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
     ];
     assert_eq!(running.post("/events", &headers, "hello").status, 202);
-    let records = eventually("7 records", 20, || Some(services::records(&kafka, &topic)).filter(|found| found.len() >= 7));
+    let records =
+        eventually("7 records", 20, || Some(services::records(&kafka, &topic)).filter(|found| found.len() >= 7));
     assert_eq!(records.len(), 7, "one record each, and none of org.other");
     for record in &records {
         let key = record["key"].as_str().unwrap();
@@ -111,8 +124,15 @@ fn records_are_as_the_binding_says() {
     }
     let order = records.iter().find(|record| record["headers"]["ce_id"] == "o1").unwrap();
     let expected = [
-        ("ce_specversion", "1.0"), ("ce_source", "/shop"), ("ce_type", "com.acme.order"), ("ce_subject", "é%"), ("ce_colour", "red"),
-        ("ce_partitionkey", "k1"), ("content-type", "text/plain"), ("ce_anygatelistener", "web"), ("ce_anygateenvelope", "1"),
+        ("ce_specversion", "1.0"),
+        ("ce_source", "/shop"),
+        ("ce_type", "com.acme.order"),
+        ("ce_subject", "é%"),
+        ("ce_colour", "red"),
+        ("ce_partitionkey", "k1"),
+        ("content-type", "text/plain"),
+        ("ce_anygatelistener", "web"),
+        ("ce_anygateenvelope", "1"),
         ("ce_traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
     ];
     for (name, value) in expected {
@@ -120,7 +140,10 @@ fn records_are_as_the_binding_says() {
     }
     assert_eq!((order["key"].as_str(), order["value"].as_str()), (Some("k1"), Some("hello")));
     let hop = order["headers"]["traceparent"].as_str().unwrap();
-    assert!(hop.starts_with("00-0af7651916cd43dd8448eb211c80319c-") && !hop.contains("b7ad6b7169203331"), "the hop's own span: {hop}");
+    assert!(
+        hop.starts_with("00-0af7651916cd43dd8448eb211c80319c-") && !hop.contains("b7ad6b7169203331"),
+        "the hop's own span: {hop}"
+    );
     let reading = records.iter().find(|record| record["key"] == "3").unwrap();
     assert_eq!(reading["headers"]["ce_source"], "/sites/hh/devices/3", "{reading:#}");
     assert_eq!(reading["headers"]["ce_type"], "com.acme.sensor.temperature");
@@ -135,7 +158,11 @@ fn both_sdks_read_our_records() {
     let place = pinned(&folder, &kafka, &topic);
     let _running = place.start();
     let port = place.http.to_string();
-    let python = clients::python("ce_http.py", &["127.0.0.1", &port, "--id", "py", "--type", "com.acme.py", "--ext", "partitionkey=k"]).remove(0);
+    let python = clients::python(
+        "ce_http.py",
+        &["127.0.0.1", &port, "--id", "py", "--type", "com.acme.py", "--ext", "partitionkey=k"],
+    )
+    .remove(0);
     for mode in ["binary", "structured"] {
         assert_eq!(python[mode]["status"], 202, "{python:#}");
         assert_eq!(python[mode]["body"]["id"], format!("py-{mode}"), "{python:#}");
@@ -148,8 +175,11 @@ fn both_sdks_read_our_records() {
     // This SDK sends a header value raw that the binding wants percent-encoded: it is no valid UTF-8.
     assert!(matches!(script["unescaped"]["status"].as_u64(), Some(202 | 400)), "{script:#}");
     let kept = if script["unescaped"]["status"] == 202 { 7 } else { 6 };
-    let found = eventually("all records", 20, || Some(services::records(&kafka, &topic)).filter(|found| found.len() >= kept));
-    let read = |id: &str| found.iter().find(|record| record["headers"]["ce_id"] == id).unwrap_or_else(|| panic!("{id} in {found:#?}"));
+    let found =
+        eventually("all records", 20, || Some(services::records(&kafka, &topic)).filter(|found| found.len() >= kept));
+    let read = |id: &str| {
+        found.iter().find(|record| record["headers"]["ce_id"] == id).unwrap_or_else(|| panic!("{id} in {found:#?}"))
+    };
     for mode in ["binary", "structured"] {
         let (event, sent) = (&read(&format!("py-{mode}"))["event"], &python["sent"][mode]);
         for name in ["id", "source", "type", "subject", "partitionkey", "data"] {

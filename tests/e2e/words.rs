@@ -50,7 +50,12 @@ struct Case {
     body: String,
 }
 
-fn case(word: &'static str, more: &'static [(&'static str, &'static str)], content_type: &'static str, body: &str) -> Case {
+fn case(
+    word: &'static str,
+    more: &'static [(&'static str, &'static str)],
+    content_type: &'static str,
+    body: &str,
+) -> Case {
     Case { word, more, content_type, body: body.to_owned() }
 }
 
@@ -77,7 +82,9 @@ impl Case {
         if self.more.contains(&("specversion", "")) {
             return found;
         }
-        for (name, value) in [("specversion", "1.0"), ("id", id), ("source", "/words"), ("type", self.word)].iter().chain(self.more) {
+        for (name, value) in
+            [("specversion", "1.0"), ("id", id), ("source", "/words"), ("type", self.word)].iter().chain(self.more)
+        {
             found.retain(|(known, _)| known != name);
             found.push(((*name).to_owned(), (*value).to_owned()));
         }
@@ -85,7 +92,8 @@ impl Case {
     }
 
     fn headers(&self, id: &str) -> Vec<(String, String)> {
-        let mut headers: Vec<_> = self.attributes(id).into_iter().map(|(name, value)| (format!("ce-{name}"), value)).collect();
+        let mut headers: Vec<_> =
+            self.attributes(id).into_iter().map(|(name, value)| (format!("ce-{name}"), value)).collect();
         headers.push(("content-type".to_owned(), self.content_type.to_owned()));
         headers
     }
@@ -95,7 +103,8 @@ impl Case {
         if ["malformed", "unsupported_format"].contains(&self.word) {
             return None;
         }
-        let mut event: serde_json::Map<String, Value> = self.attributes(id).into_iter().map(|(name, value)| (name, json!(value))).collect();
+        let mut event: serde_json::Map<String, Value> =
+            self.attributes(id).into_iter().map(|(name, value)| (name, json!(value))).collect();
         event.insert("datacontenttype".to_owned(), json!(self.content_type));
         let data = serde_json::from_str(&self.body).unwrap_or_else(|_| json!(self.body));
         event.insert("data".to_owned(), data);
@@ -118,7 +127,13 @@ fn words() -> Place {
 }
 
 fn prime(running: &Running<'_>) {
-    let headers = [("ce-specversion", "1.0"), ("ce-id", "the-first"), ("ce-source", "/words"), ("ce-type", "good"), ("content-type", "text/plain")];
+    let headers = [
+        ("ce-specversion", "1.0"),
+        ("ce-id", "the-first"),
+        ("ce-source", "/words"),
+        ("ce-type", "good"),
+        ("content-type", "text/plain"),
+    ];
     assert_eq!(running.post("/events", &headers, "x").status, 202);
 }
 
@@ -138,7 +153,10 @@ fn check_http(case: &Case, answer: &Answer) {
     assert_eq!(answer.failure(), case.word);
     let body = answer.json();
     assert_eq!(body["status"].as_u64(), Some(u64::from(status)), "{body}");
-    assert!(["type", "title", "detail"].iter().all(|member| body[member].as_str().is_some_and(|text| !text.is_empty())), "{body}");
+    assert!(
+        ["type", "title", "detail"].iter().all(|member| body[member].as_str().is_some_and(|text| !text.is_empty())),
+        "{body}"
+    );
     assert_eq!(answer.header("retry-after").is_some(), retryable && [429, 503].contains(&status), "{answer:?}");
 }
 
@@ -166,7 +184,11 @@ fn over_http_with_curl_and_python() {
         for case in cases() {
             let body = place.folder().join("body");
             std::fs::write(&body, &case.body).unwrap();
-            let headers: Vec<String> = case.headers(&format!("curl-{}", case.word)).iter().map(|(name, value)| format!("{name}: {value}")).collect();
+            let headers: Vec<String> = case
+                .headers(&format!("curl-{}", case.word))
+                .iter()
+                .map(|(name, value)| format!("{name}: {value}"))
+                .collect();
             let data = format!("@{}", body.display());
             let mut arguments = vec!["--data-binary", data.as_str()];
             headers.iter().for_each(|header| arguments.extend(["-H", header]));
@@ -180,7 +202,12 @@ fn over_http_with_curl_and_python() {
     }
     if clients::has_python() {
         let script = "import sys,json;sys.path.insert(0,sys.argv[1])\nfrom common import post,say\nfor line in sys.stdin:\n c=json.loads(line);say(post('127.0.0.1',int(sys.argv[2]),'/events',dict(c['headers']),c['body'].encode()))";
-        let input: String = cases().iter().map(|case| format!("{}\n", json!({ "headers": case.headers(&format!("python-{}", case.word)), "body": case.body }))).collect();
+        let input: String = cases()
+            .iter()
+            .map(|case| {
+                format!("{}\n", json!({ "headers": case.headers(&format!("python-{}", case.word)), "body": case.body }))
+            })
+            .collect();
         let mut command = Command::new(clients::python_program());
         command.args(["-c", script, tests().join("clients").to_str().unwrap(), &place.http.to_string()]);
         for (case, answer) in cases().iter().zip(feed(command, &input)) {
@@ -212,7 +239,11 @@ fn over_mqtt_5() {
     for case in cases() {
         let mut client = Client::connect(place.mqtt, &format!("w-{}", case.word), 5);
         let attributes = case.attributes(case.word);
-        let id = client.publish("words", case.body.as_bytes(), &Said { content_type: Some(case.content_type), user: &borrowed(&attributes) });
+        let id = client.publish(
+            "words",
+            case.body.as_bytes(),
+            &Said { content_type: Some(case.content_type), user: &borrowed(&attributes) },
+        );
         let code = entry(case.word).1.unwrap();
         let answer = client.next(5).unwrap_or_else(|| panic!("{}: the connection closed without a word", case.word));
         if DISCONNECTS.contains(&case.word) {
@@ -247,7 +278,9 @@ fn over_mqtt_3_1_1() {
         let event = case.structured(&format!("close-{}", case.word)).unwrap();
         let id = client.publish("words", event.as_bytes(), &Said::default());
         match client.next(5) {
-            Some(answer) => assert!(!permanent && answer.puback() == (id, 0), "on_reject: disconnect, {}: {answer:x?}", case.word),
+            Some(answer) => {
+                assert!(!permanent && answer.puback() == (id, 0), "on_reject: disconnect, {}: {answer:x?}", case.word)
+            }
             None => assert!(permanent, "{}: closed", case.word),
         }
     }
@@ -269,15 +302,26 @@ fn over_mqtt_with_clients_of_others() {
         pairs.iter().for_each(|pair| arguments.extend(["--prop", pair]));
         if clients::has_python() {
             let said = clients::paho(place.mqtt, &arguments);
-            assert_eq!((&said["results"][0]["acked"], &said["results"][0]["reason"]), (&json!(true), &json!(code)), "paho 5, {}: {said}", case.word);
+            assert_eq!(
+                (&said["results"][0]["acked"], &said["results"][0]["reason"]),
+                (&json!(true), &json!(code)),
+                "paho 5, {}: {said}",
+                case.word
+            );
             if let Some(event) = case.structured(&format!("m3-{}", case.word)) {
                 let said = clients::paho(place.mqtt, &["words", &event, "--v", "4"]);
                 assert_eq!(said["results"][0]["acked"], true, "paho 3.1.1, {}: {said}", case.word);
             }
         }
-        if clients::has_node() && ["schema_invalid", "no_route", "reserved_attribute", "duplicate"].contains(&case.word) {
+        if clients::has_node() && ["schema_invalid", "no_route", "reserved_attribute", "duplicate"].contains(&case.word)
+        {
             let said = clients::mqttjs(place.mqtt, &arguments);
-            assert_eq!((&said["results"][0]["acked"], &said["results"][0]["reason"]), (&json!(true), &json!(code)), "mqtt.js, {}: {said}", case.word);
+            assert_eq!(
+                (&said["results"][0]["acked"], &said["results"][0]["reason"]),
+                (&json!(true), &json!(code)),
+                "mqtt.js, {}: {said}",
+                case.word
+            );
         }
         if clients::has("mosquitto_pub") {
             let failed = mosquitto(place.mqtt, case.content_type, &attributes, &case.body);
@@ -327,8 +371,16 @@ fn unauthenticated() {
     }
     assert_eq!(running.post("/events", &[("authorization", "Bearer s3cret")], "x").status, 202);
     for (version, refused) in [(5, 0x86), (4, 4)] {
-        assert_eq!(Client::connect_as(place.mqtt, "no", version, None).1, Some(if version == 5 { 0x86 } else { 5 }), "no password, version {version}");
-        assert_eq!(Client::connect_as(place.mqtt, "bad", version, Some(("any", "wrong"))).1, Some(refused), "version {version}");
+        assert_eq!(
+            Client::connect_as(place.mqtt, "no", version, None).1,
+            Some(if version == 5 { 0x86 } else { 5 }),
+            "no password, version {version}"
+        );
+        assert_eq!(
+            Client::connect_as(place.mqtt, "bad", version, Some(("any", "wrong"))).1,
+            Some(refused),
+            "version {version}"
+        );
         let (mut client, code) = Client::connect_as(place.mqtt, "good", version, Some(("any", "s3cret")));
         assert_eq!(code, Some(0), "version {version}");
         client.publish("a", b"x", &Said::default());

@@ -3,12 +3,12 @@
 //! A scan reads what the journal retains from the oldest on; memory is bounded by one read. It blocks on the disk.
 use crate::state::Shared;
 use bytes::Bytes;
-use journal::{Entry, LaneId, LaneReader, Lsn, OsDisk, Scan};
+use journal::{Entry, LaneId, Lsn, OsDisk, Scan};
 use schemas::{Death, Record, RecordError, Word, record};
 use std::{
     collections::{BTreeSet, VecDeque},
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::SystemTime,
 };
 
@@ -151,14 +151,4 @@ fn read(lsn: u64, entry: &Entry) -> Letter {
     // A copy of its own: the entry's bytes keep a whole read alive.
     let body = Bytes::copy_from_slice(&entry.body);
     Letter { lsn, record: record::decode(&body, lsn) }
-}
-
-/// Moves lane 0's reader to the end of what is durable.
-///
-/// # Errors
-/// The operating system's.
-pub fn pass(reader: &Mutex<LaneReader<OsDisk>>) -> io::Result<()> {
-    let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
-    while !reader.read(READ_BYTES)?.is_empty() {}
-    Ok(())
 }

@@ -41,7 +41,7 @@ use settings::Lookup;
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 use tokio::sync::Semaphore;
@@ -51,8 +51,6 @@ use transports::net::{Listening, Shutdown};
 const BODY_MAX: usize = 1024 * 1024;
 /// Scans of the journal or a store at a time: each reads from the disk that senders wait for.
 const SCANS_MAX: usize = 4;
-/// How often the dead letters' cursor is brought up to date, so that segments without a waiting letter can be used again.
-const KEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// What the admin API works on.
 pub struct Api {
@@ -64,7 +62,6 @@ pub struct Api {
     listeners: Vec<(String, &'static str, String)>,
     stores: Vec<(String, PathBuf)>,
     again: replay::Again,
-    letters: Mutex<journal::LaneReader<journal::OsDisk>>,
     /// Replays and discards: one at a time, so that no letter is sent twice.
     changes: Arc<tokio::sync::Mutex<()>>,
     scans: Arc<Semaphore>,
@@ -90,7 +87,6 @@ impl Api {
             listeners,
             stores: stores::paths(config),
             again: replay::Again::new(config, compiled, &shared),
-            letters: Mutex::new(shared.journal.lane(journal::LaneId::DEAD_LETTERS)),
             changes: Arc::new(tokio::sync::Mutex::new(())),
             scans: Arc::new(Semaphore::new(SCANS_MAX)),
             tails: Arc::new(Semaphore::new(tail::TAILS_MAX)),
@@ -149,7 +145,6 @@ fn router(api: &Arc<Api>) -> Router {
 pub async fn serve(listening: Listening, api: Api, mut stop: Shutdown) {
     let api = Arc::new(Api { stop: Some(stop.clone()), ..api });
     let router = router(&api);
-    let keeper = tokio::spawn(keep_letters(Arc::clone(&api)));
     let mut signal = stop.clone();
     let served =
         axum::serve(listening.into_inner(), router).with_graceful_shutdown(async move { signal.fired().await });
@@ -165,24 +160,11 @@ pub async fn serve(listening: Listening, api: Api, mut stop: Shutdown) {
             tokio::time::sleep(Duration::from_millis(200)).await;
         } => {}
     }
-    keeper.abort();
-}
-
-/// Moves the dead letters' reader on: nobody else reads lane 0, and a segment is used again only when every lane has passed it.
-async fn keep_letters(api: Arc<Api>) {
-    loop {
-        let turn = Arc::clone(&api);
-        let passed = tokio::task::spawn_blocking(move || letters::pass(&turn.letters)).await;
-        if let Ok(Err(error)) = passed {
-            tracing::warn!(%error, "the dead letters cannot be read");
-        }
-        tokio::time::sleep(KEEP_EVERY).await;
-    }
 }
 
 async fn metrics(State(api): State<Arc<Api>>) -> impl IntoResponse {
     (
         [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")],
-        api.shared.metrics.render(),
+        api.shared.render_metrics(),
     )
 }

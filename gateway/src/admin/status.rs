@@ -176,7 +176,7 @@ impl Status {
 
     fn look(api: &Api) -> Status {
         let shared = &api.shared;
-        let samples = figures::read(&shared.metrics.render());
+        let samples = figures::read(&shared.render_metrics());
         let failing = api.failing();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),

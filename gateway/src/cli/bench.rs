@@ -38,7 +38,9 @@ const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// By default open loop: messages are sent at their due time whether or not earlier ones were answered, and times count from
 /// then. Exit 0: every message was answered once and in order (a refusal is an answer); 1: not so; 3: no connection.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  anygate bench http --rate 5000/s --connections 64 --for 30s\n  anygate bench http --rate max --batch 100 --size 300 --format ndjson\n  anygate bench mqtt --rate 20000/s --connections 50 --in-flight 20\n  anygate bench mqtt --rate max --version 3.1.1 --json")]
+#[command(
+    after_help = "Examples:\n  anygate bench http --rate 5000/s --connections 64 --for 30s\n  anygate bench http --rate max --batch 100 --size 300 --format ndjson\n  anygate bench mqtt --rate 20000/s --connections 50 --in-flight 20\n  anygate bench mqtt --rate max --version 3.1.1 --json"
+)]
 pub struct Bench {
     #[command(subcommand)]
     protocol: Protocol,
@@ -144,17 +146,22 @@ struct Run {
 impl Common {
     fn run(&self, target: &Target, protocol: String, answered: bool) -> Result<Run, (Exit, String)> {
         let wrong = |what: String| (Exit::Usage, what);
-        let lasts = self.lasts.parse::<Period>().map_err(|error| wrong(format!("--for {}: {error}", self.lasts)))?.get();
+        let lasts =
+            self.lasts.parse::<Period>().map_err(|error| wrong(format!("--for {}: {error}", self.lasts)))?.get();
         if lasts.is_zero() || lasts > LONGEST {
             return Err(wrong("--for: more than 0, and at most 1h".to_owned()));
         }
         let rate = match self.rate.as_str() {
             "max" => None,
-            text => Some(per_second(text).map_err(|error| wrong(format!("--rate {text}: {error}; as in 500/s, or max")))?),
+            text => {
+                Some(per_second(text).map_err(|error| wrong(format!("--rate {text}: {error}; as in 500/s, or max")))?)
+            }
         };
         let address = target.resolve().map_err(|what| (Exit::Unreachable, what))?;
         if !address.ip().is_loopback() && !self.yes_i_own_this_target {
-            let what = format!("{address} is not on this machine\n  = help: if the target is yours and expects the load, say --yes-i-own-this-target");
+            let what = format!(
+                "{address} is not on this machine\n  = help: if the target is yours and expects the load, say --yes-i-own-this-target"
+            );
             return Err(wrong(what));
         }
         // Times are set when it starts.
@@ -174,7 +181,11 @@ fn per_second(text: &str) -> Result<f64, String> {
     let text = if text.contains('/') { text.to_owned() } else { format!("{text}/s") };
     let rate: Rate = text.parse().map_err(|error| format!("{error}"))?;
     let per_second = rate.count as f64 / rate.per.as_secs_f64();
-    if per_second > 0.0 && per_second <= 10_000_000.0 { Ok(per_second) } else { Err("more than 0, and at most 10,000,000/s".to_owned()) }
+    if per_second > 0.0 && per_second <= 10_000_000.0 {
+        Ok(per_second)
+    } else {
+        Err("more than 0, and at most 10,000,000/s".to_owned())
+    }
 }
 
 impl Bench {
@@ -236,10 +247,12 @@ impl Run {
         F: Future<Output = Tally> + Send + 'static,
     {
         let system = |error: io::Error| (Exit::Faults, error.to_string());
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(system)?;
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(system)?;
         let (tally, took) = runtime.block_on(async {
             // One connection first: a wrong address is an error, not ten seconds of nothing.
-            let gone = |error: io::Error| (Exit::Unreachable, format!("no connection to {}: {error}", self.load.address));
+            let gone =
+                |error: io::Error| (Exit::Unreachable, format!("no connection to {}: {error}", self.load.address));
             self.load.connect().await.map_err(gone)?;
             self.load.start = Instant::now();
             self.load.end = self.load.start + self.lasts;

@@ -44,7 +44,9 @@ const SHOW_MAX: usize = 1024;
 /// A gateway, its embedded store, and nine senders over HTTP, MQTT 5 and MQTT 3.1.1, some of whose messages are bad on purpose.
 /// Exit 1 when what the senders were told and what the gateway holds do not agree.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  anygate demo\n  anygate demo --for 10s --keep /tmp/shown      to look at what it left: cd there, anygate run, anygate events\n  anygate demo --for 5s --json | jq -c 'select(.verdict == \"refused\")'")]
+#[command(
+    after_help = "Examples:\n  anygate demo\n  anygate demo --for 10s --keep /tmp/shown      to look at what it left: cd there, anygate run, anygate events\n  anygate demo --for 5s --json | jq -c 'select(.verdict == \"refused\")'"
+)]
 pub struct Demo {
     /// How long it sends, as in 30s or 2m; at most an hour
     #[arg(long = "for", value_name = "TIME", default_value = "30s")]
@@ -86,7 +88,11 @@ pub enum DemoFault {
 impl fmt::Display for DemoFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            DemoFault::Folder(path, what) => write!(f, "the folder {} cannot be used: {what}\n  = help: name another one with --keep", path.display()),
+            DemoFault::Folder(path, what) => write!(
+                f,
+                "the folder {} cannot be used: {what}\n  = help: name another one with --keep",
+                path.display()
+            ),
             DemoFault::Config(what) => write!(f, "the demo's own config has faults; please report this\n{what}"),
             DemoFault::Start(what) | DemoFault::Held(what) => f.write_str(what),
             DemoFault::System(error) => write!(f, "{error}"),
@@ -145,7 +151,8 @@ pub fn play(options: &Options, out: &mut dyn Write) -> Result<Report, DemoFault>
     let mut screen = Screen::new(out, options.form);
     let played = perform(&gateway, &folder, options, begin, &mut screen);
     // Whatever happened, the gateway stops in order before its folder goes.
-    let looked = played.and_then(|(ledger, took)| Ok(Report::new(&ledger, Held::look(&gateway, &folder)?, took, &folder)));
+    let looked =
+        played.and_then(|(ledger, took)| Ok(Report::new(&ledger, Held::look(&gateway, &folder)?, took, &folder)));
     let stopped = gateway.stop();
     let report = looked?;
     let text = match options.form {

@@ -28,7 +28,9 @@ const DATA_MAX: u64 = 256 * 1024 * 1024;
 ///
 /// Exit 0: receipt, 1: refused or unknown, 3: no connection.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  anygate send http '{\"total\":9}' --type com.acme.order.created\n  anygate send http -H 'ce-specversion: 1.0' -H 'ce-id: 1' -H 'ce-type: t' -H 'ce-source: /s' hello\n  anygate send http --content-type application/x-ndjson - < orders.ndjson\n  anygate send mqtt sensors/hh/7/temperature '{\"celsius\":21.5}'\n  anygate send mqtt sensors/hh/7/temperature 21.5 --version 3.1.1 --qos 0")]
+#[command(
+    after_help = "Examples:\n  anygate send http '{\"total\":9}' --type com.acme.order.created\n  anygate send http -H 'ce-specversion: 1.0' -H 'ce-id: 1' -H 'ce-type: t' -H 'ce-source: /s' hello\n  anygate send http --content-type application/x-ndjson - < orders.ndjson\n  anygate send mqtt sensors/hh/7/temperature '{\"celsius\":21.5}'\n  anygate send mqtt sensors/hh/7/temperature 21.5 --version 3.1.1 --qos 0"
+)]
 pub struct Send {
     #[command(subcommand)]
     protocol: Protocol,
@@ -154,7 +156,8 @@ impl Http {
         };
         let mut headers = Vec::new();
         for header in &self.headers {
-            let (name, value) = header.split_once(':').ok_or_else(|| format!("the header {header:?} has no colon: 'name: value'"))?;
+            let (name, value) =
+                header.split_once(':').ok_or_else(|| format!("the header {header:?} has no colon: 'name: value'"))?;
             headers.push((name.trim().to_owned(), value.trim().to_owned()));
         }
         headers.extend(self.content_type.iter().map(|value| ("content-type".to_owned(), value.clone())));

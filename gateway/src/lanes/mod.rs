@@ -14,6 +14,7 @@ pub mod strands;
 use crate::telemetry::LaneMeter;
 use backends::Backend;
 use health::Health;
+use journal::{Journal, LaneId, OsDisk};
 use schemas::{AckLevel, AttributeFault, ByteStr, Event, EventView, Refusal, Word};
 use std::{
     fmt,
@@ -74,6 +75,7 @@ pub struct Lane {
     direct: mpsc::Sender<Direct>,
     direct_receiver: Mutex<Option<mpsc::Receiver<Direct>>>,
     direct_bytes: AtomicUsize,
+    direct_count: AtomicUsize,
 }
 
 impl fmt::Debug for Lane {
@@ -89,7 +91,7 @@ impl Lane {
         meter.up.set(1);
         let direct_receiver = Mutex::new(Some(receiver));
         let (name, health) = (name.into(), Health::default());
-        Lane { id, name, backend, treatment, meter, health, direct, direct_receiver, direct_bytes: AtomicUsize::new(0) }
+        Lane { id, name, backend, treatment, meter, health, direct, direct_receiver, direct_bytes: AtomicUsize::new(0), direct_count: AtomicUsize::new(0) }
     }
 
     /// Whether an event of this path has room. A stored event asks the journal when it is appended: until backlogs exist the
@@ -127,6 +129,7 @@ impl Lane {
 
     fn send(&self, direct: Direct) {
         self.direct_bytes.fetch_add(direct.event.envelope.size(), Ordering::Relaxed);
+        self.direct_count.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = self.direct.try_send(direct) {
             let direct = match error {
                 mpsc::error::TrySendError::Full(direct) | mpsc::error::TrySendError::Closed(direct) => direct,
@@ -141,6 +144,7 @@ impl Lane {
     /// A direct event left the lane, whatever became of it.
     pub(crate) fn direct_left(&self, direct: &Direct) {
         self.direct_bytes.fetch_sub(direct.event.envelope.size(), Ordering::Relaxed);
+        self.direct_count.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// The receiving end of the direct window, for the one who runs the lane.
@@ -191,6 +195,19 @@ impl Lanes {
     /// All lanes with a backend.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Lane>> {
         self.by_id.iter().filter_map(OnceLock::get)
+    }
+
+    /// Brings the gauges of what waits up to date.
+    pub fn refresh(&self, journal: &Journal<OsDisk>) {
+        let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        for lane in self.iter() {
+            let stored = LaneId::new(lane.id).map_or(0, |id| journal.pending(id));
+            let direct = u64::try_from(lane.direct_count.load(Ordering::Relaxed)).unwrap_or(u64::MAX);
+            lane.meter.pending.set(number(stored.saturating_add(direct)));
+        }
+        if let Some(dead) = self.dead_meter() {
+            dead.pending.set(number(journal.pending(LaneId::DEAD_LETTERS)));
+        }
     }
 
     /// The lane of the backend with this name.

@@ -7,7 +7,7 @@ use super::{
 use crate::{random, telemetry::spans::Delivery};
 use backends::{Outcome, Position, Why};
 use journal::Lsn;
-use schemas::Event;
+use schemas::{Event, Word};
 use std::{
     sync::Arc,
     time::{Instant, SystemTime},
@@ -122,6 +122,11 @@ impl Runner {
 
     pub(super) fn probed(&mut self, outcome: Result<(), Why>) {
         match outcome {
+            Ok(()) if self.is_slow() => {
+                let detail = "the far end answers, but confirms nothing";
+                self.trouble(&Why::new(Word::BackendUnavailable, detail), false);
+                self.probe_due = Some(Instant::now() + PROBE_EVERY);
+            }
             Ok(()) => {
                 self.well();
                 self.probe_due = None;

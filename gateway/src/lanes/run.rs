@@ -14,7 +14,7 @@ use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use journal::{LaneId, LaneReader, Lsn, OsDisk};
 use schemas::{Event, Word, record};
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     future::poll_fn,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -32,6 +32,8 @@ const READ_BYTES: usize = 256 * 1024;
 pub(super) const DELIVERY_EVENTS: usize = 4096;
 /// How often a held destination is probed.
 pub(super) const PROBE_EVERY: Duration = Duration::from_secs(2);
+/// After this time without a confirmation the far end is probed, and what the probe says is said.
+const SLOW: Duration = Duration::from_secs(5);
 /// How often deadlines and dead letters that found no room are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -55,6 +57,8 @@ pub struct Runner {
     pub(super) flights: FuturesUnordered<Flight>,
     /// When the delivery began whose outcomes are being treated.
     pub(super) landing: SystemTime,
+    /// When each delivery under way began, by its number.
+    pub(super) began: BTreeMap<u64, Instant>,
     pub(super) probe: FuturesUnordered<BoxFuture<'static, Result<(), Why>>>,
     pub(super) probe_due: Option<Instant>,
     pub(super) under_way: (usize, usize),
@@ -81,6 +85,7 @@ impl Runner {
             strands: Strands::default(),
             flights: FuturesUnordered::new(),
             landing: SystemTime::UNIX_EPOCH,
+            began: BTreeMap::new(),
             probe: FuturesUnordered::new(),
             probe_due: None,
             under_way: (0, 0),
@@ -113,7 +118,7 @@ impl Runner {
                 biased;
                 Some((began, jobs, outcomes)) = self.flights.next() => {
                     self.landing = began;
-                    self.landed(jobs, outcomes);
+                    self.landed(number, jobs, outcomes);
                 }
                 Some(outcome) = self.probe.next() => self.probed(outcome),
                 () = stop.fired() => break,
@@ -207,7 +212,8 @@ impl Runner {
         }
     }
 
-    fn landed(&mut self, jobs: Vec<Job>, outcomes: Vec<Outcome>) {
+    fn landed(&mut self, number: u64, jobs: Vec<Job>, outcomes: Vec<Outcome>) {
+        self.began.remove(&number);
         self.under_way.0 -= jobs.len();
         self.under_way.1 -= jobs.iter().map(|job| job.event.envelope.size()).sum::<usize>();
         if jobs.len() != outcomes.len() {
@@ -233,6 +239,9 @@ impl Runner {
 
     fn tick(&mut self) {
         let now = Instant::now();
+        if self.is_slow() && self.lane.health.trouble().is_none() {
+            self.probe_due.get_or_insert(now);
+        }
         if self.probe_due.is_some_and(|due| due <= now) && self.probe.is_empty() {
             self.probe_due = None;
             self.probe.push(self.lane.backend.probe());
@@ -244,6 +253,12 @@ impl Runner {
         self.exhausted = false;
     }
 
+    /// Whether the oldest delivery under way waits for its confirmation for too long: a producer that retries by itself would
+    /// wait for ever, and nobody would know.
+    pub(super) fn is_slow(&self) -> bool {
+        self.began.first_key_value().is_some_and(|(_, began)| began.elapsed() > SLOW)
+    }
+
     fn next_tick(&self) -> Duration {
         let now = Instant::now();
         let open = !self.unsynced.is_empty() || !self.letters.is_empty() || !self.direct_open.is_empty();
@@ -253,8 +268,6 @@ impl Runner {
     }
 
     fn publish(&self) {
-        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        self.lane.meter.inflight.set(number(self.under_way.0));
-        self.lane.meter.pending.set(i64::try_from(self.reader.pending()).unwrap_or(i64::MAX).saturating_add(number(self.direct_open.len())));
+        self.lane.meter.inflight.set(i64::try_from(self.under_way.0).unwrap_or(i64::MAX));
     }
 }

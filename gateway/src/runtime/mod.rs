@@ -165,6 +165,8 @@ fn open_journal(config: &Config, data_dir: &std::path::Path) -> Result<Journal<O
     let mut options = Options::new(data_dir);
     options.lanes = config.backends.iter().map(spec).collect();
     options.segment_size = config.journal.segment_size.bytes();
+    // A group never crosses a segment.
+    options.group_bytes = options.group_bytes.min(usize::try_from(options.segment_size / 2).unwrap_or(usize::MAX));
     options.segments = usize::try_from(config.journal.segments).unwrap_or(usize::MAX);
     options.hook = Some(Arc::new(|notice: &journal::Notice| tend::log_notice(notice)));
     Journal::open(OsDisk, options).map_err(StartError::Journal)

@@ -80,9 +80,7 @@ fn gauges(shared: &Shared) {
     if stats.groups > 0 {
         shared.metrics.journal_group_size.set(stats.events as f64 / stats.groups as f64);
     }
-    if let Some(dead) = shared.lanes.dead_meter() {
-        dead.pending.set(number(shared.journal.pending(LaneId::DEAD_LETTERS)));
-    }
+    shared.lanes.refresh(&shared.journal);
     for lane in shared.lanes.iter() {
         for (name, value) in lane.backend.figures() {
             lane.meter.figure(name, value);

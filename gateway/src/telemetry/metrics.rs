@@ -2,18 +2,23 @@
 //!
 //! Handles are bound once per listener, lane and route: on the hot path a count is one atomic add. Nothing that a sender can
 //! choose is ever a label.
+mod lane;
+mod meter;
+
+pub use lane::LaneMeter;
+pub use meter::Meter;
+
+use meter::VERSIONS;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
-use schemas::{AckLevel, Verdict, Word};
+use schemas::AckLevel;
 use std::{
     fmt,
     sync::{Arc, Mutex, OnceLock, PoisonError, atomic::AtomicU64},
-    time::Duration,
 };
-use transports::ticket::{Observer, Stamp};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByListener {
@@ -298,172 +303,6 @@ impl Metrics {
     }
 }
 
-/// The protocol versions that a listener may speak; the last one stands for all others.
-const VERSIONS: [&str; 6] = ["1.0", "1.1", "2", "3.1.1", "5", ""];
-
-fn place(version: &str) -> usize {
-    VERSIONS.iter().position(|known| *known == version).unwrap_or(VERSIONS.len() - 1)
-}
-
 fn by_protocol(listener: &str, protocol: &'static str, version: &'static str) -> ByProtocol {
     ByProtocol { anygate_listener: listener.to_owned(), network_protocol_name: protocol, network_protocol_version: version }
-}
-
-/// One listener's handles.
-pub struct Meter {
-    listener: String,
-    protocol: &'static str,
-    /// Bound when the first message of the version comes.
-    received: [OnceLock<Counter>; VERSIONS.len()],
-    duplicate: Counter,
-    unrouted: Counter,
-    kept: [Counter; 3],
-    ack: [Histogram; 3],
-    size: Histogram,
-    metrics: Arc<Metrics>,
-    ring: Arc<super::Ring>,
-}
-
-impl fmt::Debug for Meter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Meter").field("listener", &self.listener).finish_non_exhaustive()
-    }
-}
-
-fn count(events: usize) -> u64 {
-    u64::try_from(events).unwrap_or(u64::MAX)
-}
-
-impl Meter {
-    /// Events read.
-    pub fn received(&self, version: &'static str, events: usize) {
-        let bind = || self.metrics.received.get_or_create(&by_protocol(&self.listener, self.protocol, version)).clone();
-        self.received[place(version)].get_or_init(bind).inc_by(count(events));
-    }
-
-    /// Events refused with this word.
-    pub fn refused(&self, word: Word, events: usize) {
-        let by = ByError { anygate_listener: self.listener.clone(), error_type: word.as_str() };
-        self.metrics.refused.get_or_create(&by).inc_by(count(events));
-    }
-
-    /// A whole message received and refused.
-    pub fn refused_whole(&self, version: &'static str, word: Word, events: usize) {
-        self.received(version, events);
-        self.refused(word, events);
-    }
-
-    /// Events dropped as configured.
-    pub fn dropped(&self, word: Word, events: usize) {
-        let by = ByDrop { anygate_listener: self.listener.clone(), error_type: word.as_str(), intended: "true" };
-        self.metrics.dropped.get_or_create(&by).inc_by(count(events));
-    }
-
-    /// Events kept before.
-    pub fn duplicate(&self, events: usize) {
-        self.duplicate.inc_by(count(events));
-    }
-
-    /// Events that no route took.
-    pub fn unrouted(&self, events: usize) {
-        self.unrouted.inc_by(count(events));
-    }
-
-    /// Events kept at this level.
-    pub fn kept(&self, level: AckLevel, events: u64) {
-        if events > 0 {
-            self.kept[level as usize].inc_by(events);
-        }
-    }
-
-    /// The size of a kept message's events.
-    #[allow(clippy::cast_precision_loss, reason = "a histogram of sizes")]
-    pub fn size(&self, bytes: usize) {
-        self.size.observe(bytes as f64);
-    }
-
-    /// Something refused before it was an event.
-    pub fn listener_refused(&self, word: Word) {
-        let by = ByError { anygate_listener: self.listener.clone(), error_type: word.as_str() };
-        self.metrics.listener_refused.get_or_create(&by).inc();
-    }
-
-    /// A connection opened or closed.
-    pub fn connection(&self, version: &'static str, opened: bool) {
-        let gauge = self.metrics.connections.get_or_create(&by_protocol(&self.listener, self.protocol, version));
-        if opened {
-            gauge.inc();
-        } else {
-            gauge.dec();
-        }
-    }
-}
-
-impl Observer for Meter {
-    fn settled(&self, stamp: Stamp, verdict: &Verdict) {
-        let took = stamp.arrived.elapsed();
-        if let Verdict::Receipt(receipt) = verdict {
-            self.ack[receipt.level as usize].observe(took.as_secs_f64());
-        }
-        self.ring.settled(stamp.note, took, verdict);
-    }
-}
-
-/// One lane's handles.
-pub struct LaneMeter {
-    backend: String,
-    /// Events given to the lane.
-    pub entered: Counter,
-    /// Events found undelivered at start.
-    pub recovered: Counter,
-    /// Events that the backend confirmed.
-    pub delivered: Counter,
-    /// Events that became dead letters.
-    pub dead_lettered: Counter,
-    /// Events that wait.
-    pub pending: Gauge,
-    /// Age of the oldest one, in seconds.
-    pub oldest_age: Gauge<f64, AtomicU64>,
-    /// Events under way.
-    pub inflight: Gauge,
-    /// 1 when the last delivery or probe succeeded.
-    pub up: Gauge,
-    duration: Histogram,
-    dropped: Family<ByBackendError, Counter>,
-    retries: Family<ByBackendError, Counter>,
-    figures: Family<ByFigure, Gauge<f64, AtomicU64>>,
-}
-
-impl fmt::Debug for LaneMeter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LaneMeter").field("backend", &self.backend).finish_non_exhaustive()
-    }
-}
-
-impl LaneMeter {
-    /// A delivery confirmed this long after its message was received.
-    pub fn delivered_after(&self, took: Duration) {
-        self.delivered.inc();
-        self.duration.observe(took.as_secs_f64());
-    }
-
-    /// An event given up with this word.
-    pub fn dropped(&self, word: Word) {
-        self.dropped.get_or_create(&self.by_error(word)).inc();
-    }
-
-    /// A delivery that must be tried again.
-    pub fn retried(&self, word: Word) {
-        self.retries.get_or_create(&self.by_error(word)).inc();
-    }
-
-    /// A figure that the backend reports of itself.
-    pub fn figure(&self, name: &str, value: f64) {
-        let by = ByFigure { anygate_backend: self.backend.clone(), figure: name.to_owned() };
-        self.figures.get_or_create(&by).set(value);
-    }
-
-    fn by_error(&self, word: Word) -> ByBackendError {
-        ByBackendError { anygate_backend: self.backend.clone(), error_type: word.as_str() }
-    }
 }

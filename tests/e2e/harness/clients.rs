@@ -44,13 +44,16 @@ pub fn python_program() -> PathBuf {
 fn lines(program: &str, output: &Output) -> Vec<Value> {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{program}: {}\n{text}{}", output.status, String::from_utf8_lossy(&output.stderr));
-    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{program}: {error}: {line}"))).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{program}: {error}: {line}")))
+        .collect()
 }
 
 /// A program of `tests/clients` in Python: the JSON lines it prints.
 #[track_caller]
 pub fn python(program: &str, arguments: &[&str]) -> Vec<Value> {
-    let output = Command::new(python_program()).arg(tests().join("clients").join(program)).args(arguments).output().unwrap();
+    let output =
+        Command::new(python_program()).arg(tests().join("clients").join(program)).args(arguments).output().unwrap();
     lines(program, &output)
 }
 

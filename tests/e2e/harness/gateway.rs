@@ -97,8 +97,13 @@ impl Place {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command.args(arguments).current_dir(self.folder.path());
-        command.env("DATA_DIR", self.data_dir()).env("HTTP_PORT", self.http.to_string()).env("MQTT_PORT", self.mqtt.to_string());
-        command.env("ADMIN_PORT", self.admin.to_string()).env("ANYGATE_ADMIN", format!("http://127.0.0.1:{}", self.admin));
+        command
+            .env("DATA_DIR", self.data_dir())
+            .env("HTTP_PORT", self.http.to_string())
+            .env("MQTT_PORT", self.mqtt.to_string());
+        command
+            .env("ADMIN_PORT", self.admin.to_string())
+            .env("ANYGATE_ADMIN", format!("http://127.0.0.1:{}", self.admin));
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
@@ -191,7 +196,11 @@ impl Running<'_> {
                 std::thread::sleep(Duration::from_millis(50));
                 return status;
             }
-            assert!(begin.elapsed() < Duration::from_secs(seconds), "still running after {seconds} s:\n{}", self.stderr());
+            assert!(
+                begin.elapsed() < Duration::from_secs(seconds),
+                "still running after {seconds} s:\n{}",
+                self.stderr()
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -209,7 +218,13 @@ impl Running<'_> {
 
     /// One structured event; its answer.
     pub fn send(&self, id: &str, kind: &str) -> Answer {
-        let headers = [("ce-specversion", "1.0"), ("ce-id", id), ("ce-source", "/e2e"), ("ce-type", kind), ("content-type", "application/json")];
+        let headers = [
+            ("ce-specversion", "1.0"),
+            ("ce-id", id),
+            ("ce-source", "/e2e"),
+            ("ce-type", kind),
+            ("content-type", "application/json"),
+        ];
         self.post("/events", &headers, format!("{{\"id\":\"{id}\"}}"))
     }
 
@@ -255,7 +270,12 @@ impl Running<'_> {
     pub fn json_lines(&self, arguments: &[&str]) -> Vec<Value> {
         let output = self.place.output(arguments);
         let text = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.success(), "anygate {arguments:?}: {}\n{text}{}", output.status, String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "anygate {arguments:?}: {}\n{text}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
         text.lines().filter(|line| !line.trim().is_empty()).map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
@@ -268,7 +288,10 @@ impl Drop for Running<'_> {
             let _gone = child.wait();
         }
         if std::thread::panicking() {
-            eprintln!("--- stderr of the gateway\n{}---", self.stderr.lock().map(|text| text.clone()).unwrap_or_default());
+            eprintln!(
+                "--- stderr of the gateway\n{}---",
+                self.stderr.lock().map(|text| text.clone()).unwrap_or_default()
+            );
         }
     }
 }

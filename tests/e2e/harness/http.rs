@@ -33,7 +33,8 @@ impl Answer {
 
     #[track_caller]
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in {:?} of {}", self.text(), self.status))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error} in {:?} of {}", self.text(), self.status))
     }
 
     /// The failure word of a problem document, and that it is one.
@@ -74,7 +75,13 @@ impl Connection {
     }
 
     /// Err: the connection ended before a whole answer.
-    pub fn try_ask(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> std::io::Result<Answer> {
+    pub fn try_ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> std::io::Result<Answer> {
         let mut request = format!("{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n");
         for (name, value) in headers {
             request.push_str(&format!("{name}: {value}\r\n"));
@@ -102,9 +109,11 @@ impl Connection {
             let head = self.until(b"\r\n\r\n")?;
             let text = String::from_utf8_lossy(&head).into_owned();
             let mut lines = text.split("\r\n");
-            let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok()).unwrap_or(0);
+            let status =
+                lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok()).unwrap_or(0);
             let pairs = lines.filter_map(|line| line.split_once(':'));
-            let headers: Vec<(String, String)> = pairs.map(|(name, value)| (name.trim().to_lowercase(), value.trim().to_owned())).collect();
+            let headers: Vec<(String, String)> =
+                pairs.map(|(name, value)| (name.trim().to_lowercase(), value.trim().to_owned())).collect();
             if status == 100 {
                 continue;
             }

@@ -12,7 +12,9 @@ impl Metrics {
 
     /// The sum over all samples of a name that carry these labels.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let carries = |found: &BTreeMap<String, String>| labels.iter().all(|(key, value)| found.get(*key).map(String::as_str) == Some(*value));
+        let carries = |found: &BTreeMap<String, String>| {
+            labels.iter().all(|(key, value)| found.get(*key).map(String::as_str) == Some(*value))
+        };
         self.0.iter().filter(|(found, with, _)| found == name && carries(with)).map(|(.., value)| value).sum()
     }
 

@@ -160,7 +160,9 @@ impl Client {
             match self.stream.read(&mut buffer) {
                 Ok(0) => return Some(None),
                 Ok(count) => self.read.extend_from_slice(&buffer[..count]),
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {}
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {
+                }
                 Err(_) => return Some(None),
             }
         }

@@ -24,9 +24,12 @@ impl Rows {
     /// Nothing, when the file is not there yet.
     pub fn read(data_dir: &Path, store: &str) -> Rows {
         let file = data_dir.join("store").join(format!("{store}.db"));
-        let Ok(open) = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY) else { return Rows(Vec::new()) };
+        let Ok(open) = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY) else {
+            return Rows(Vec::new());
+        };
         open.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
-        let columns = "SELECT id, source, type, subject, route, listener, trace_id, attributes, data FROM events ORDER BY seq";
+        let columns =
+            "SELECT id, source, type, subject, route, listener, trace_id, attributes, data FROM events ORDER BY seq";
         let Ok(mut query) = open.prepare(columns) else { return Rows(Vec::new()) };
         let rows = query.query_map([], |row| {
             Ok(Row {

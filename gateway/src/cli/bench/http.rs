@@ -54,10 +54,17 @@ impl Request {
             }
         };
         let path = if batch == 1 { format!("{path}/com.acme.bench") } else { path.to_owned() };
-        let head = format!("POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n", body.len());
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
         let numbered = batch > 1 && format == Format::JsonBatch;
         let places = body.match_indices("\"id\":\"#").filter(|_| numbered).map(|(at, _)| head.len() + at + 7).collect();
-        Request { bytes: (head + &body).into_bytes(), numbers: places, events: u64::try_from(batch).unwrap_or(u64::MAX) }
+        Request {
+            bytes: (head + &body).into_bytes(),
+            numbers: places,
+            events: u64::try_from(batch).unwrap_or(u64::MAX),
+        }
     }
 
     /// Gives every event of the next request its own number.
@@ -83,6 +90,8 @@ pub fn data(size: usize) -> String {
 struct Answer {
     status: u16,
     unknown: bool,
+    /// The server closes the connection after it.
+    close: bool,
     /// All its bytes.
     size: usize,
 }
@@ -97,7 +106,8 @@ fn answer(bytes: &[u8]) -> io::Result<Option<Answer>> {
     let status = status.filter(|_| bytes.starts_with(b"HTTP/1.")).ok_or_else(|| broken("no HTTP/1.1 answer"))?;
     let length = |line: &[u8]| {
         let (name, value) = line.split_at_checked(15)?;
-        name.eq_ignore_ascii_case(b"content-length:").then(|| std::str::from_utf8(value).ok()?.trim().parse::<usize>().ok())?
+        name.eq_ignore_ascii_case(b"content-length:")
+            .then(|| std::str::from_utf8(value).ok()?.trim().parse::<usize>().ok())?
     };
     let length = bytes[..end].split(|byte| *byte == b'\n').find_map(length).unwrap_or(0);
     if length > ANSWER_MAX {
@@ -107,7 +117,9 @@ fn answer(bytes: &[u8]) -> io::Result<Option<Answer>> {
     let Some(body) = bytes.get(end + 4..size) else { return Ok(None) };
     let mark = b"\"outcome\":\"unknown\"";
     let unknown = status >= 500 && body.windows(mark.len()).any(|part| part == mark);
-    Ok(Some(Answer { status, unknown, size }))
+    let closing = |line: &[u8]| line.get(..17).is_some_and(|start| start.eq_ignore_ascii_case(b"connection: close"));
+    let close = bytes[..end].split(|byte| *byte == b'\n').any(closing);
+    Ok(Some(Answer { status, unknown, close, size }))
 }
 
 /// Sends until the time is over; opens the connection again when it is lost.
@@ -133,16 +145,18 @@ pub async fn connection(load: Load, mut pace: Pace, mut request: Request, number
             },
         };
         let from = pace.wait().await;
-        if pace.is_over() && from >= load.end {
-            break;
-        }
         request.number(next);
         next += request.events;
         tally.sent += request.events;
         Live::add(&load.live.sent, request.events);
         let asked = timeout(load.patience, ask(stream, &request.bytes, &mut read)).await;
         match asked {
-            Ok(Ok(answer)) => count(&load, &mut tally, answer, request.events, from.elapsed()),
+            Ok(Ok(answer)) => {
+                count(&load, &mut tally, answer, request.events, from.elapsed());
+                if answer.close {
+                    open = None;
+                }
+            }
             // No answer: nobody knows what became of it. The next message gets a new connection.
             Ok(Err(_)) | Err(_) => {
                 tally.lost += request.events;
@@ -210,11 +224,15 @@ mod tests {
     #[test]
     fn answers_are_read_as_far_as_needed() {
         let bytes = b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\nx: y\r\n\r\n{}HTTP";
-        assert_eq!(answer(bytes).unwrap(), Some(Answer { status: 202, unknown: false, size: bytes.len() - 4 }));
+        assert_eq!(
+            answer(bytes).unwrap(),
+            Some(Answer { status: 202, unknown: false, close: false, size: bytes.len() - 4 })
+        );
         assert_eq!(answer(&bytes[..20]).unwrap(), None);
         assert_eq!(answer(&bytes[..bytes.len() - 5]).unwrap(), None);
-        let unknown = b"HTTP/1.1 503 x\r\ncontent-length: 21\r\n\r\n{\"outcome\":\"unknown\"}";
-        assert!(answer(unknown).unwrap().unwrap().unknown);
+        let unknown = b"HTTP/1.1 503 x\r\ncontent-length: 21\r\nConnection: close\r\n\r\n{\"outcome\":\"unknown\"}";
+        let answered = answer(unknown).unwrap().unwrap();
+        assert!(answered.unknown && answered.close);
         assert!(answer(b"SMTP/1.1 202 x\r\n\r\n").is_err());
     }
 }

@@ -60,7 +60,8 @@ pub async fn connection(load: Load, pace: Pace, shape: Shape, number: usize) -> 
     let payload = super::http::data(shape.size);
     let mut packet = Vec::new();
     let topic = shape.topic.replace("{n}", &number.to_string());
-    let message = Publish { topic: &topic, qos: shape.qos, content_type: None, properties: &[], payload: payload.as_bytes() };
+    let message =
+        Publish { topic: &topic, qos: shape.qos, content_type: None, properties: &[], payload: payload.as_bytes() };
     let id_at = wire::publish(&mut packet, shape.version, 1, &message);
     let mut connection = Connection {
         load,
@@ -180,7 +181,9 @@ impl Connection {
             if packet.first & 0xf0 == wire::SERVER_DISCONNECT {
                 return Err(io::ErrorKind::ConnectionAborted.into());
             }
-            let Some(id) = wire::packet_id(packet.body).filter(|_| packet.first & 0xf0 == wire::PUBACK) else { continue };
+            let Some(id) = wire::packet_id(packet.body).filter(|_| packet.first & 0xf0 == wire::PUBACK) else {
+                continue;
+            };
             let code = packet.body.get(2).copied().unwrap_or(0);
             let Some(place) = self.open.iter().position(|open| open.id == id) else {
                 self.tally.duplicated += 1;

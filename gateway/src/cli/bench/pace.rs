@@ -9,6 +9,9 @@ use tokio::time::sleep_until;
 /// message was due; one that was busy, because no answer came, is counted in full.
 const TIMER_SLACK: Duration = Duration::from_millis(2);
 
+/// How long after the end a message that was due before it is still sent.
+const GRACE: Duration = Duration::from_millis(20);
+
 /// The times of one connection.
 #[derive(Clone, Debug)]
 pub struct Pace {
@@ -23,7 +26,9 @@ pub struct Pace {
 impl Pace {
     /// The times of connection `number` of `connections`, for `rate` messages per second of all; `None`: as fast as answers come.
     pub fn new(start: Instant, end: Instant, rate: Option<f64>, number: usize, connections: usize) -> Pace {
-        let of = |messages: usize| rate.map(|rate| Duration::from_secs_f64(f64::from(u32::try_from(messages).unwrap_or(u32::MAX)) / rate));
+        let of = |messages: usize| {
+            rate.map(|rate| Duration::from_secs_f64(f64::from(u32::try_from(messages).unwrap_or(u32::MAX)) / rate))
+        };
         let first = start + of(number).unwrap_or_default();
         Pace { first, gap: of(connections), sent: 0, base: first, end }
     }
@@ -36,9 +41,10 @@ impl Pace {
         }
     }
 
-    /// Whether no message is due any more.
+    /// Whether no message is due any more. What was due just before the end is still sent.
     pub fn is_over(&self) -> bool {
-        Instant::now() >= self.end || self.due() >= self.end
+        let grace = if self.gap.is_some() { GRACE } else { Duration::ZERO };
+        Instant::now() >= self.end + grace || self.due() >= self.end
     }
 
     /// Waits until the next message is due. Returns from when its time counts.

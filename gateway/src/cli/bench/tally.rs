@@ -129,7 +129,8 @@ fn rate(events: u64, took: Duration) -> String {
 impl Report {
     /// For people.
     pub fn text(&self) -> String {
-        let Tally { sent, acked, unknown, lost, duplicated, out_of_order, behind, connections, times, .. } = &self.tally;
+        let Tally { sent, acked, unknown, lost, duplicated, out_of_order, behind, connections, times, .. } =
+            &self.tally;
         let mut text = String::new();
         let offered = self.offered.map_or_else(|| "closed loop".to_owned(), |rate| format!("{rate}/s offered"));
         let done = if self.answered { *acked } else { *sent };
@@ -160,7 +161,8 @@ impl Report {
             let from = if self.offered.is_some() { "from due time" } else { "from written" };
             let quantiles = [0.5, 0.99, 0.999].map(|share| ms(times.quantile(share)));
             let [half, most, nearly] = quantiles;
-            let _written = writeln!(text, "answer  p50 {half}  p99 {most}  p99.9 {nearly}  max {} ms  {from}", ms(times.max()));
+            let _written =
+                writeln!(text, "answer  p50 {half}  p99 {most}  p99.9 {nearly}  max {} ms  {from}", ms(times.max()));
         }
         text
     }

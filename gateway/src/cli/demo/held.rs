@@ -77,7 +77,8 @@ impl Held {
         while pending(shared) > 0 && begin.elapsed() < SETTLE_TIME {
             std::thread::sleep(Duration::from_millis(5));
         }
-        let mut held = Held { pending: pending(shared), counts: Counts::read(&shared.metrics.render()), ..Held::default() };
+        let mut held =
+            Held { pending: pending(shared), counts: Counts::read(&shared.metrics.render()), ..Held::default() };
         read_store(folder, "events", &mut |trace| {
             held.stored += 1;
             *held.by_trace.entry(trace).or_default() += 1;
@@ -103,10 +104,11 @@ impl Held {
             for entry in entries {
                 let body: &Body = &entry.body;
                 let body = bytes::Bytes::copy_from_slice(body);
-                let (trace, word) = match record::decode(&body, entry.lsn.get()).map_err(|error| fault(error.to_string()))? {
-                    Record::Event(event) => (event.trace, event.death.as_ref().map(|death| death.word)),
-                    Record::Letter(letter) => (letter.trace, Some(letter.death.word)),
-                };
+                let (trace, word) =
+                    match record::decode(&body, entry.lsn.get()).map_err(|error| fault(error.to_string()))? {
+                        Record::Event(event) => (event.trace, event.death.as_ref().map(|death| death.word)),
+                        Record::Letter(letter) => (letter.trace, Some(letter.death.word)),
+                    };
                 let word = word.map_or_else(|| "unnamed".to_owned(), |word| word.to_string());
                 *self.dead.entry(word).or_default() += 1;
                 *self.by_trace.entry(trace.trace_id).or_default() += 1;
@@ -181,7 +183,15 @@ mod tests {
 
     fn entry(answer: Answer, traced: bool) -> Entry {
         let trace = traced.then(new_trace);
-        Entry { protocol: Protocol::Http, trace, events: 2, to: "/events".to_owned(), answer, at: std::time::UNIX_EPOCH, after: Duration::ZERO }
+        Entry {
+            protocol: Protocol::Http,
+            trace,
+            events: 2,
+            to: "/events".to_owned(),
+            answer,
+            at: std::time::UNIX_EPOCH,
+            after: Duration::ZERO,
+        }
     }
 
     fn acked() -> Answer {

@@ -56,7 +56,15 @@ pub struct Ledger(Mutex<Vec<Entry>>);
 impl Ledger {
     /// Writes down an answer and returns the entry.
     pub fn note(&self, protocol: Protocol, parcel: &Parcel, answer: Answer, after: Duration) -> Entry {
-        let entry = Entry { protocol, trace: parcel.trace, events: parcel.events, to: parcel.to.clone(), answer, at: SystemTime::now() - after, after };
+        let entry = Entry {
+            protocol,
+            trace: parcel.trace,
+            events: parcel.events,
+            to: parcel.to.clone(),
+            answer,
+            at: SystemTime::now() - after,
+            after,
+        };
         self.entries().push(entry.clone());
         entry
     }

@@ -81,7 +81,11 @@ impl Report {
         writeln!(text, "\n")?;
         writeln!(text, "  acked         {}", words(&self.all.acked))?;
         writeln!(text, "  refused       {}", words(&self.all.refused))?;
-        writeln!(text, "  stored        {} events; {} of them alarms, in their own store too", self.held.stored, self.held.alarms)?;
+        writeln!(
+            text,
+            "  stored        {} events; {} of them alarms, in their own store too",
+            self.held.stored, self.held.alarms
+        )?;
         writeln!(text, "  dead letters  {}", words(&self.held.dead))?;
         writeln!(text, "  dropped       {}\n", self.held.counts.dropped + self.held.counts.duplicate)?;
         writeln!(text, "{}\n", self.verdict())?;
@@ -118,7 +122,10 @@ impl Report {
                 Ok(())
             }
             None => {
-                writeln!(text, "next  anygate demo --keep DIR      keeps the data, to look at with events, dlq and trace")?;
+                writeln!(
+                    text,
+                    "next  anygate demo --keep DIR      keeps the data, to look at with events, dlq and trace"
+                )?;
                 writeln!(text, "      anygate init > anygate.yaml  your own config; then anygate run")
             }
         }
@@ -130,8 +137,11 @@ impl Report {
             json!({ "messages": sums.messages, "events": sums.sent, "acked": sums.acked, "refused": sums.refused,
                     "unknown": sums.unknown, "lost": sums.lost })
         };
-        let protocols: serde_json::Map<String, Value> =
-            Protocol::ALL.iter().zip(&self.by_protocol).map(|(protocol, of)| (protocol.name().to_owned(), sums(of))).collect();
+        let protocols: serde_json::Map<String, Value> = Protocol::ALL
+            .iter()
+            .zip(&self.by_protocol)
+            .map(|(protocol, of)| (protocol.name().to_owned(), sums(of)))
+            .collect();
         json!({ "summary": {
             "seconds": self.took.as_secs_f64(), "protocols": protocols, "all": sums(&self.all),
             "stored": self.held.stored, "alarms": self.held.alarms, "dead_letters": self.held.dead,
@@ -160,8 +170,11 @@ fn words(counts: &BTreeMap<String, u64>) -> String {
 }
 
 fn times(entries: &[Entry], protocol: Protocol) -> (Duration, Duration) {
-    let mut times: Vec<Duration> = entries.iter().filter(|entry| entry.protocol == protocol).map(|entry| entry.after).collect();
+    let mut times: Vec<Duration> =
+        entries.iter().filter(|entry| entry.protocol == protocol).map(|entry| entry.after).collect();
     times.sort_unstable();
-    let at = |share: usize| times.get((times.len() * share / 100).min(times.len().saturating_sub(1))).copied().unwrap_or_default();
+    let at = |share: usize| {
+        times.get((times.len() * share / 100).min(times.len().saturating_sub(1))).copied().unwrap_or_default()
+    };
     (at(50), at(99))
 }

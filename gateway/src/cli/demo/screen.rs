@@ -4,6 +4,7 @@ use super::{
     stage::Folder,
 };
 use crate::{
+    cli::client::safe,
     runtime::Gateway,
     state::Shared,
     telemetry::ring::{Delivered, Seen},
@@ -84,7 +85,9 @@ impl<'w> Screen<'w> {
     /// # Errors
     /// The reader is gone.
     pub fn begin(&mut self, gateway: &Gateway, folder: &Folder, ready: Duration, lasts: Duration) -> io::Result<()> {
-        let address = |kind: &str| gateway.listeners.iter().find(|listener| listener.kind == kind).map(|found| found.address.to_string());
+        let address = |kind: &str| {
+            gateway.listeners.iter().find(|listener| listener.kind == kind).map(|found| found.address.to_string())
+        };
         let (http, mqtt) = (address("http").unwrap_or_default(), address("mqtt").unwrap_or_default());
         if self.form == Form::Json {
             let line = json!({ "demo": { "version": env!("CARGO_PKG_VERSION"), "http": format!("http://{http}"), "mqtt": format!("mqtt://{mqtt}"),
@@ -105,12 +108,17 @@ impl<'w> Screen<'w> {
             if folder.is_kept() { "" } else { "  (removed at the end)" },
             ready.as_millis(),
         );
-        let (refused, dead, alarm) = (self.paint(Colour::Red, "✗ refused"), self.paint(Colour::Yellow, "† dead letter"), self.paint(Colour::Yellow, "! alarm"));
+        let (refused, dead, alarm) = (
+            self.paint(Colour::Red, "✗ refused"),
+            self.paint(Colour::Yellow, "† dead letter"),
+            self.paint(Colour::Yellow, "! alarm"),
+        );
         let head = format!(
             "{:<12} {:<10}  {:<22} {:<16} {:<18} {:>7} trace\n",
             "time (UTC)", "protocol", "type", "source", "route → backend", "ack"
         );
-        let legend = format!("all {refused} (nothing kept), {dead} (kept, acked), {alarm}; about 3 a second of the other events\n\n");
+        let legend =
+            format!("shown: every {refused}, {dead} (kept and acked) and {alarm}; of the rest about 3 a second\n\n");
         let head = self.paint(Colour::Grey, &head);
         self.write(&format!("{text}{legend}{head}"))
     }
@@ -166,7 +174,9 @@ impl<'w> Screen<'w> {
             (seen.kept_after, "routed", format!("{} · in the journal at lsn {}", routes.join(", "), seen.lsn)),
         ];
         steps.extend(seen.settled.map(|(after, what)| (after, "answered", format!("{what}: fdatasync returned"))));
-        steps.extend(hops.iter().filter(|hop| hop.place.is_ok()).map(|hop| (hop.after, "delivered", hop.backend.to_string())));
+        steps.extend(
+            hops.iter().filter(|hop| hop.place.is_ok()).map(|hop| (hop.after, "delivered", hop.backend.to_string())),
+        );
         let mut text = format!("             trace {id}\n");
         for (after, step, what) in steps {
             text.push_str(&format!("             {:>10}  {step:<10} {what}\n", millis(after)));
@@ -190,13 +200,15 @@ fn lines(entry: &Entry, seen: &[(Seen, Vec<Delivered>)], shared: &Shared) -> Vec
     };
     let dead = seen.iter().find_map(|(seen, _)| seen.dead).map(|word| word.to_string());
     match &entry.answer {
-        Answer::Refused { word, detail } => bad("✗", word, if detail.is_empty() { entry.to.clone() } else { detail.clone() }),
+        Answer::Refused { word, detail } => {
+            bad("✗", word, if detail.is_empty() { entry.to.clone() } else { detail.clone() })
+        }
         Answer::Unknown => bad("?", "unknown", entry.to.clone()),
         Answer::Lost(what) => bad("✗", "no answer", what.clone()),
         Answer::Acked { dead_letter, .. } => match dead.as_ref().or(dead_letter.as_ref()) {
             Some(word) => bad("†", word, format!("dead letter: {}", entry.to)),
             None if seen.is_empty() => bad("†", "unreadable", format!("dead letter: {}", entry.to)),
-            None => seen.iter().flat_map(|(seen, _)| routed(seen, shared)).collect(),
+            None => fold(seen.iter().flat_map(|(seen, _)| routed(seen, shared))),
         },
     }
 }
@@ -213,6 +225,21 @@ fn routed(seen: &Seen, shared: &Shared) -> Vec<Line> {
         }
     };
     targets(seen, shared).into_iter().map(line).collect()
+}
+
+/// The events of a batch that went the same way are one line.
+fn fold(lines: impl Iterator<Item = Line>) -> Vec<Line> {
+    let mut folded: Vec<(Line, usize)> = Vec::new();
+    for line in lines {
+        match folded.iter_mut().find(|(one, _)| one.what == line.what && one.rest == line.rest) {
+            Some((_, count)) => *count += 1,
+            None => folded.push((line, 1)),
+        }
+    }
+    let with_count = |(line, count): (Line, usize)| {
+        if count > 1 { Line { rest: format!("{} ×{count}", line.rest), ..line } } else { line }
+    };
+    folded.into_iter().map(with_count).collect()
 }
 
 /// The routes that took an event, with the backends of each.
@@ -234,7 +261,8 @@ fn as_json(entry: &Entry, id: &str, seen: &[(Seen, Vec<Delivered>)], shared: &Sh
         Answer::Lost(what) => ("lost", None, None, Some(what.as_str())),
     };
     let event = |(seen, hops): &(Seen, Vec<Delivered>)| {
-        let delivered: Vec<&str> = hops.iter().filter(|hop| hop.place.is_ok()).map(|hop| hop.backend.as_str()).collect();
+        let delivered: Vec<&str> =
+            hops.iter().filter(|hop| hop.place.is_ok()).map(|hop| hop.backend.as_str()).collect();
         let routes: Vec<String> = targets(seen, shared).into_iter().map(|(route, _)| route).collect();
         json!({ "type": seen.envelope.event_type(), "source": seen.envelope.source(), "id": seen.envelope.id(), "routes": routes,
                 "dead_letter": seen.dead.map(|word| word.to_string()), "delivered": delivered })
@@ -244,8 +272,9 @@ fn as_json(entry: &Entry, id: &str, seen: &[(Seen, Vec<Delivered>)], shared: &Sh
             "detail": detail, "ms": entry.after.as_secs_f64() * 1e3, "events": events })
 }
 
-/// `text` with exactly so many characters.
+/// `text` with exactly so many characters. An event's attributes come from whoever found the demo's port: they are made safe.
 pub fn pad(text: &str, width: usize) -> String {
+    let text = &safe(text);
     let length = text.chars().count();
     if length <= width {
         return format!("{text:<width$}");

@@ -75,7 +75,8 @@ async fn service(name: &'static str, address: SocketAddr, mut common: Common) {
         let answer = match client {
             Err(error) => Answer::Lost(error.to_string()),
             Ok(mut client) => {
-                let reply = client.post(&parcel.to, &parcel.fields, Bytes::from(parcel.payload.clone()), PATIENCE).await;
+                let reply =
+                    client.post(&parcel.to, &parcel.fields, Bytes::from(parcel.payload.clone()), PATIENCE).await;
                 if reply.is_ok() {
                     open = Some(client);
                 }
@@ -98,9 +99,13 @@ fn http_answer(reply: Result<HttpReply, PostFault>) -> Answer {
         // A batch is answered per event; in the demo its events share one fate.
         let first = reply.body.pointer("/results/0").unwrap_or(&reply.body);
         let text = |name: &str| first.get(name).and_then(serde_json::Value::as_str).map(str::to_owned);
-        return Answer::Acked { level: text("ack").unwrap_or_else(|| "dropped".to_owned()), dead_letter: text("dead_letter") };
+        return Answer::Acked {
+            level: text("ack").unwrap_or_else(|| "dropped".to_owned()),
+            dead_letter: text("dead_letter"),
+        };
     }
-    let detail = reply.body.pointer("/errors/0/detail").and_then(serde_json::Value::as_str).or_else(|| reply.text("detail"));
+    let detail =
+        reply.body.pointer("/errors/0/detail").and_then(serde_json::Value::as_str).or_else(|| reply.text("detail"));
     let word = reply.text("failure").map_or_else(|| format!("http_{}", reply.status.as_u16()), str::to_owned);
     Answer::Refused { word, detail: detail.unwrap_or_default().to_owned() }
 }

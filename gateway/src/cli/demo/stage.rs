@@ -1,6 +1,6 @@
 //! Where the demo plays: a folder of its own, the built-in config, and the gateway started on it.
 use super::DemoFault;
-use crate::{config, runtime::Gateway, random};
+use crate::{config, random, runtime::Gateway};
 use std::{
     fs,
     net::SocketAddr,

@@ -83,9 +83,9 @@ pub fn below(limit: u64) -> u64 {
     random::u64() % limit
 }
 
-/// Every such message is bad on purpose: about one in nine.
+/// Every such message is bad on purpose: about one in eleven.
 fn is_bad() -> bool {
-    below(9) == 0
+    below(11) == 0
 }
 
 fn field(name: &str, value: &str) -> (String, String) {
@@ -115,7 +115,7 @@ impl Device {
 
     /// Its next message.
     pub fn next(&mut self) -> Parcel {
-        self.celsius += random::unit() * 4.0 - 1.95 + if below(60) == 0 { 20.0 } else { 0.0 };
+        self.celsius += random::unit() * 4.0 - 1.95 + if below(40) == 0 { 25.0 } else { 0.0 };
         let celsius = (self.celsius * 10.0).round() / 10.0;
         let too_hot = celsius >= 80.0;
         if too_hot {

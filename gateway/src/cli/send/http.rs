@@ -75,9 +75,11 @@ impl HttpClient {
         }
         let request = request.body(Full::new(body)).map_err(|error| PostFault::Request(error.to_string()))?;
         let asking = async {
-            let reply = self.sender.send_request(request).await.map_err(|error| PostFault::NoAnswer(error.to_string()))?;
+            let reply =
+                self.sender.send_request(request).await.map_err(|error| PostFault::NoAnswer(error.to_string()))?;
             let status = reply.status();
-            let retry_after = reply.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+            let retry_after =
+                reply.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
             let body = Limited::new(reply.into_body(), ANSWER_MAX).collect().await;
             let body = body.map_err(|error| PostFault::NoAnswer(error.to_string()))?.to_bytes();
             Ok(HttpReply { status, body: serde_json::from_slice(&body).unwrap_or(Value::Null), retry_after })

@@ -56,9 +56,11 @@ impl Link {
             Ok(stream)
         };
         let late = || io::Error::new(io::ErrorKind::TimedOut, "it does not answer");
-        let stream = timeout(CONNECT_TIME, opening).await.unwrap_or_else(|_| Err(late())).map_err(LinkFault::Unreachable)?;
+        let stream =
+            timeout(CONNECT_TIME, opening).await.unwrap_or_else(|_| Err(late())).map_err(LinkFault::Unreachable)?;
         let mut link = Link { stream, read: Vec::new(), version: hello.version, packet_id: 0 };
-        let (first, said, _) = timeout(CONNECT_TIME, link.packet()).await.map_err(|_| LinkFault::Unreachable(late()))??;
+        let (first, said, _) =
+            timeout(CONNECT_TIME, link.packet()).await.map_err(|_| LinkFault::Unreachable(late()))??;
         match (first & 0xf0, said.code) {
             (wire::CONNACK, 0) => Ok(link),
             (wire::CONNACK, _) => Err(LinkFault::Said("connack", said)),

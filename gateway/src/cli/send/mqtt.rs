@@ -9,8 +9,8 @@ use super::{
 };
 use clap::Args;
 use rumqttc::{
-    AsyncClient, ConnectionError, Event, EventLoop, Incoming, MqttOptions, Outgoing, PubAck, PublishOptions, PublishProperties, QoS,
-    StateError,
+    AsyncClient, ConnectionError, Event, EventLoop, Incoming, MqttOptions, Outgoing, PubAck, PublishOptions,
+    PublishProperties, QoS, StateError,
 };
 use std::{
     path::PathBuf,
@@ -87,11 +87,15 @@ impl Mqtt {
         target.port = self.port.unwrap_or(target.port);
         let version = Version::parse(&self.version).unwrap_or(Version::V5);
         if version == Version::V311 && (!self.properties.is_empty() || self.content_type.is_some()) {
-            return Err("MQTT 3.1.1 has no user properties and no content type; leave --prop and --content-type out".to_owned());
+            return Err(
+                "MQTT 3.1.1 has no user properties and no content type; leave --prop and --content-type out".to_owned()
+            );
         }
         let mut properties = Vec::new();
         for property in &self.properties {
-            let (name, value) = property.split_once('=').ok_or_else(|| format!("the property {property:?} has no '=': 'name=value'"))?;
+            let (name, value) = property
+                .split_once('=')
+                .ok_or_else(|| format!("the property {property:?} has no '=': 'name=value'"))?;
             properties.push((name.to_owned(), value.to_owned()));
         }
         let fits = |text: &str| text.len() <= TEXT_MAX;
@@ -140,7 +144,13 @@ impl Mqtt {
             Err(fault) => return Said::of(Outcome::Unreachable(format!("{}: {fault}", prepared.target.address()))),
         };
         let connected = Instant::now();
-        let message = Publish { topic: &self.topic, qos: self.qos, content_type: None, properties: &[], payload: &prepared.payload };
+        let message = Publish {
+            topic: &self.topic,
+            qos: self.qos,
+            content_type: None,
+            properties: &[],
+            payload: &prepared.payload,
+        };
         let said = match link.publish(&message, self.common.patience()).await {
             Ok(_) if self.qos == 0 => sent(),
             Ok(said) => acked(said.code, &said.reason),

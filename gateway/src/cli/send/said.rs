@@ -1,6 +1,6 @@
 //! What the sender was told: as one line for people with the next command, or as one JSON object.
 use super::http::HttpReply;
-use crate::cli::Exit;
+use crate::cli::{Exit, client::safe};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -70,7 +70,9 @@ fn receipt(body: &Value) -> Outcome {
     let results = body.get("results").and_then(Value::as_array);
     let items: Vec<&Value> = results.map_or_else(|| vec![body], |results| results.iter().collect());
     let ids = items.iter().filter_map(|item| text(item, "id")).collect();
-    let word = items.iter().find_map(|item| text(item, "dead_letter").or_else(|| text(item, "dropped")).or_else(|| text(item, "failure")));
+    let word = items
+        .iter()
+        .find_map(|item| text(item, "dead_letter").or_else(|| text(item, "dropped")).or_else(|| text(item, "failure")));
     let level = items.iter().find_map(|item| text(item, "ack")).unwrap_or_else(|| "dropped".to_owned());
     Outcome::Receipt { level, ids, word }
 }
@@ -79,7 +81,11 @@ fn refusal(reply: &HttpReply) -> Outcome {
     let errors = reply.body.get("errors").and_then(Value::as_array);
     let of = |error: &Value| {
         let index = error.get("index").and_then(Value::as_u64).unwrap_or(0);
-        format!("event {index}: {}: {}", text(error, "failure").unwrap_or_default(), text(error, "detail").unwrap_or_default())
+        format!(
+            "event {index}: {}: {}",
+            text(error, "failure").unwrap_or_default(),
+            text(error, "detail").unwrap_or_default()
+        )
     };
     let mut detail: Vec<String> = reply.text("detail").map(str::to_owned).into_iter().collect();
     detail.extend(errors.into_iter().flatten().map(of));
@@ -106,21 +112,27 @@ pub(super) fn print(said: &Said, json: bool) -> Exit {
         Outcome::Receipt { level, ids, word } => {
             let event = match ids.as_slice() {
                 [] => String::new(),
-                [id] => format!("event {id}  "),
-                [first, ..] => format!("{} events from {first}  ", ids.len()),
+                [id] => format!("event {}  ", safe(id)),
+                [first, ..] => format!("{} events from {}  ", ids.len(), safe(first)),
             };
-            let word = word.as_ref().map(|word| format!("  {}: {word}", if level == "dropped" { "dropped" } else { "dead letter" }));
-            println!("{level}  {event}{answer}{}", word.unwrap_or_default());
+            let word = word
+                .as_ref()
+                .map(|word| format!("  {}: {word}", if level == "dropped" { "dropped" } else { "dead letter" }));
+            println!("{}  {event}{answer}{}", safe(level), safe(&word.unwrap_or_default()));
         }
         Outcome::Refused { word, detail } => {
-            println!("refused  {word}  {answer}");
+            println!("refused  {}  {answer}", safe(word));
             for line in detail {
-                println!("         {line}");
+                println!("         {}", safe(line));
             }
         }
-        Outcome::Unknown(what) => println!("unknown  {what}; it may have been kept: send it again with the same id"),
+        Outcome::Unknown(what) => {
+            println!("unknown  {}; it may have been kept: send it again with the same id", safe(what))
+        }
         Outcome::Unreachable(what) => {
-            eprintln!("error: no connection to {what}\n  = help: is the gateway running? anygate run starts one; --url names another");
+            eprintln!(
+                "error: no connection to {what}\n  = help: is the gateway running? anygate run starts one; --url names another"
+            );
             return exit;
         }
         Outcome::Usage(what) => {
@@ -129,8 +141,10 @@ pub(super) fn print(said: &Said, json: bool) -> Exit {
         }
     }
     match (&said.outcome, &said.trace) {
-        (Outcome::Refused { word, .. }, _) if word.parse::<schemas::Word>().is_ok() => println!("         anygate errors {word}"),
-        (_, Some(trace)) => println!("         anygate trace {trace}"),
+        (Outcome::Refused { word, .. }, _) if word.parse::<schemas::Word>().is_ok() => {
+            println!("         anygate errors {word}")
+        }
+        (_, Some(trace)) => println!("         anygate trace {}", safe(trace)),
         (_, None) => {}
     }
     exit
@@ -138,7 +152,9 @@ pub(super) fn print(said: &Said, json: bool) -> Exit {
 
 fn to_json(said: &Said) -> Value {
     let (verdict, level, ids, word, detail) = match &said.outcome {
-        Outcome::Receipt { level, ids, word } => ("receipt", Some(level.as_str()), ids.clone(), word.clone(), Vec::new()),
+        Outcome::Receipt { level, ids, word } => {
+            ("receipt", Some(level.as_str()), ids.clone(), word.clone(), Vec::new())
+        }
         Outcome::Refused { word, detail } => ("refused", None, Vec::new(), Some(word.clone()), detail.clone()),
         Outcome::Unknown(what) => ("unknown", None, Vec::new(), None, vec![what.clone()]),
         Outcome::Unreachable(what) => ("unreachable", None, Vec::new(), None, vec![what.clone()]),
@@ -161,9 +177,13 @@ mod tests {
 
     #[test]
     fn every_kind_of_answer_is_told_apart() {
-        let said = of_http(&reply(202, json!({ "id": "1", "ack": "durable", "dead_letter": "no_route", "trace_id": "ab" })));
+        let said =
+            of_http(&reply(202, json!({ "id": "1", "ack": "durable", "dead_letter": "no_route", "trace_id": "ab" })));
         let Outcome::Receipt { level, ids, word } = said.outcome else { panic!("{said:?}") };
-        assert_eq!((level.as_str(), ids.len(), word.as_deref(), said.trace.as_deref()), ("durable", 1, Some("no_route"), Some("ab")));
+        assert_eq!(
+            (level.as_str(), ids.len(), word.as_deref(), said.trace.as_deref()),
+            ("durable", 1, Some("no_route"), Some("ab"))
+        );
         let said = of_http(&reply(503, json!({ "failure": "internal", "outcome": "unknown", "detail": "d" })));
         assert_eq!(said.outcome, Outcome::Unknown("d".to_owned()));
         let errors = json!({ "failure": "malformed", "detail": "d", "errors": [{ "index": 1, "failure": "malformed", "detail": "x" }] });

@@ -183,7 +183,8 @@ fn properties(bytes: &[u8], said: &mut Said) {
     let Ok(Some((length, used))) = read_varint(bytes) else { return };
     let mut rest = bytes.get(used..used + length).unwrap_or_default();
     while let Some((&id, value)) = rest.split_first() {
-        let text = |at: usize| value.get(at..at + 2).map(|length| usize::from(u16::from_be_bytes([length[0], length[1]])));
+        let text =
+            |at: usize| value.get(at..at + 2).map(|length| usize::from(u16::from_be_bytes([length[0], length[1]])));
         let size = match id {
             0x01 | 0x17 | 0x19 | 0x24 | 0x25 | 0x28 | 0x29 | 0x2a => Some(1),
             0x13 | 0x21 | 0x22 | 0x23 => Some(2),
@@ -244,7 +245,8 @@ mod tests {
         let hello = Hello { version: Version::V5, client_id: "c", user: Some(("u", b"p")) };
         assert_eq!(connect(&hello), b"\x10\x14\0\x04MQTT\x05\xc2\0\x3c\0\0\x01c\0\x01u\0\x01p");
         let mut bytes = Vec::new();
-        let message = Publish { topic: "t", qos: 1, content_type: None, properties: &[("a".into(), "b".into())], payload: b"x" };
+        let message =
+            Publish { topic: "t", qos: 1, content_type: None, properties: &[("a".into(), "b".into())], payload: b"x" };
         let at = publish(&mut bytes, Version::V5, 0x0102, &message).unwrap();
         assert_eq!(bytes, b"\x32\x0e\0\x01t\x01\x02\x07\x26\0\x01a\0\x01bx");
         assert_eq!(bytes[at..at + 2], [1, 2]);
