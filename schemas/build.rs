@@ -12,10 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut entries = String::new();
     for word in &words {
         let name = text(word, "word");
-        let variant: String = name
-            .split('_')
-            .map(|part| part[..1].to_uppercase() + &part[1..])
-            .collect();
+        let variant: String = name.split('_').map(|part| part[..1].to_uppercase() + &part[1..]).collect();
         let title = text(word, "title");
         writeln!(variants, "    /// {title}.\n    {variant},")?;
         writeln!(names, "    Word::{variant},")?;
@@ -26,8 +23,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         writeln!(
             entries,
             "    Entry {{ word: Word::{variant}, name: {name:?}, title: {title:?}, http: {}, mqtt5: {mqtt5}, retryable: {}, mqtt5_text: {:?}, amqp091: {:?}, websocket: {:?}, then: {:?}, cause: {:?}, todo: {:?} }},",
-            word["http"], word["retryable"], text(word, "mqtt5_text"), text(word, "amqp091"), text(word, "websocket"),
-            text(word, "then"), text(word, "cause"), text(word, "todo"),
+            word["http"],
+            word["retryable"],
+            text(word, "mqtt5_text"),
+            text(word, "amqp091"),
+            text(word, "websocket"),
+            text(word, "then"),
+            text(word, "cause"),
+            text(word, "todo"),
         )?;
     }
     let source = format!(

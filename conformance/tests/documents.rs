@@ -4,7 +4,8 @@ use std::{fs, path::Path};
 
 const DOCUMENTS: [&str; 5] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "deploy/README.md"];
 /// What a document names in backticks is a path when it begins with one of these.
-const TOP: [&str; 8] = ["schemas/", "codecs/", "transports/", "gateway/", "conformance/", "tests/", "config/", "deploy/"];
+const TOP: [&str; 8] =
+    ["schemas/", "codecs/", "transports/", "gateway/", "conformance/", "tests/", "config/", "deploy/"];
 /// Those that must name tests, and how many at least: the check below would pass on a document that names none.
 const NAMING: [(&str, usize); 2] = [("README.md", 15), ("ARCHITECTURE.md", 10)];
 
@@ -54,7 +55,8 @@ fn links_lead_somewhere() {
         let text = fs::read_to_string(root().join(document)).unwrap();
         let folder = root().join(document).parent().unwrap().to_owned();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let fine = link.contains("://") || link.starts_with('#') || folder.join(link.split('#').next().unwrap()).exists();
+            let fine =
+                link.contains("://") || link.starts_with('#') || folder.join(link.split('#').next().unwrap()).exists();
             if !fine {
                 faults.push(format!("{document}: {link}"));
             }

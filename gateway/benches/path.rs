@@ -64,7 +64,12 @@ fn event(number: usize, size: usize) -> String {
 }
 
 fn message(content_type: &str, payload: String) -> Message {
-    Message { payload: Bytes::from(payload), content_type: Some(content_type.into()), subject: "/events".into(), ..Message::default() }
+    Message {
+        payload: Bytes::from(payload),
+        content_type: Some(content_type.into()),
+        subject: "/events".into(),
+        ..Message::default()
+    }
 }
 
 struct Load {
@@ -84,7 +89,11 @@ fn loads() -> Vec<Load> {
     let five = format!("[{}]", five.join(","));
     let batch = "application/cloudevents-batch+json";
     vec![
-        Load { name: "single 1 KiB JSON event", message: message("application/cloudevents+json", event(0, 1024)), events: 1 },
+        Load {
+            name: "single 1 KiB JSON event",
+            message: message("application/cloudevents+json", event(0, 1024)),
+            events: 1,
+        },
         Load { name: "single 1 KiB plain JSON", message: message("application/json", event(0, 1024)), events: 1 },
         Load { name: "batch 100 x 300 B, JSON", message: message(batch, list), events: 100 },
         Load { name: "batch 100 x 300 B, NDJSON", message: message("application/x-ndjson", lines), events: 100 },

@@ -39,7 +39,9 @@ fn plan(predicates: impl Iterator<Item = String>) -> RoutePlan {
 
 fn event(kind: &str, number: usize) -> Envelope {
     let mut attributes = Attributes::default();
-    for (name, value) in [("id", number.to_string().as_str()), ("source", "/plant/7"), ("type", kind), ("subject", "line/4/pump/12")] {
+    for (name, value) in
+        [("id", number.to_string().as_str()), ("source", "/plant/7"), ("type", kind), ("subject", "line/4/pump/12")]
+    {
         attributes.set(name, value, Kind::String).unwrap();
     }
     attributes.set("severity", "17", Kind::Integer).unwrap();
@@ -82,7 +84,9 @@ fn main() {
     type Form = (&'static str, fn(usize) -> String);
     let forms: [Form; 4] = [
         ("equality", |n| format!("type = 'com.example.t{n:05}.made'")),
-        ("IN", |n| format!("type IN ('com.example.t{n:05}.made', 'com.example.t{n:05}.sold', 'com.example.t{n:05}.lost')")),
+        ("IN", |n| {
+            format!("type IN ('com.example.t{n:05}.made', 'com.example.t{n:05}.sold', 'com.example.t{n:05}.lost')")
+        }),
         ("LIKE prefix", |n| format!("type LIKE 'com.example.t{n:05}.%'")),
         ("with AND", |n| format!("type = 'com.example.t{n:05}.made' AND severity >= 9")),
     ];

@@ -156,7 +156,8 @@ async fn serve(options: Reference) -> io::Result<()> {
         tokio::spawn(async move {
             let service = service_fn(move |request| answer(request, door.clone()));
             // A client that hangs up is no error here.
-            let _ended = http1::Builder::new().pipeline_flush(true).serve_connection(TokioIo::new(stream), service).await;
+            let _ended =
+                http1::Builder::new().pipeline_flush(true).serve_connection(TokioIo::new(stream), service).await;
         });
     }
 }

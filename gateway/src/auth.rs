@@ -58,7 +58,9 @@ impl Auth {
         };
         let name = |name: &Option<settings::Name>| name.as_ref().map(|name| ByteStr::from(name.as_str()));
         match method {
-            AuthMethod::Network(network) => Ok(Auth::Network { allow: network.allow.clone(), principal: name(&network.principal) }),
+            AuthMethod::Network(network) => {
+                Ok(Auth::Network { allow: network.allow.clone(), principal: name(&network.principal) })
+            }
             AuthMethod::Token(token) => {
                 let secret = token.secret.read(&config.folder, env)?;
                 let principal = name(&token.principal).unwrap_or(ByteStr::from_static("token"));
@@ -103,7 +105,11 @@ impl Auth {
                 let known = users.get(user);
                 // An unknown name costs the same comparison as a known one.
                 let right = same(password, known.map_or(password, |known| known));
-                if right && known.is_some() { named(user.into()) } else { Err(refused("the user name or the password is wrong")) }
+                if right && known.is_some() {
+                    named(user.into())
+                } else {
+                    Err(refused("the user name or the password is wrong"))
+                }
             }
         }
     }

@@ -116,7 +116,8 @@ impl Explainer {
         let (metrics, ring, lanes) = (Arc::new(Metrics::new()), Arc::new(Ring::default()), Arc::new(Lanes::default()));
         for (id, (name, backend)) in (1u8..).zip(config.backends.iter()) {
             let preview = Preview { config: Arc::clone(&config), name: name.clone(), kind: backend.kind() };
-            let treatment = Treatment { attempts: None, backoff: (Duration::ZERO, Duration::ZERO), order: None, dead_letter: true };
+            let treatment =
+                Treatment { attempts: None, backoff: (Duration::ZERO, Duration::ZERO), order: None, dead_letter: true };
             lanes.add(Arc::new(Lane::new(id, name.as_str(), Arc::new(preview), treatment, metrics.lane(name))));
         }
         let blueprint = Blueprint::new(&config, &lanes, &metrics, &ring)?;
@@ -144,7 +145,8 @@ impl Explainer {
             Some(Ok(service)) => service.call(batch).now_or_never(),
             Some(Err(_)) | None => None,
         };
-        let batch = decided.unwrap_or_else(|| Err(Refusal::new(Word::Internal, "a middleware waits, which explain cannot")))?;
+        let batch =
+            decided.unwrap_or_else(|| Err(Refusal::new(Word::Internal, "a middleware waits, which explain cannot")))?;
         let refusal = batch.held.clone().or_else(|| admit::refusal_of(&batch));
         let events = batch.items.iter().map(|item| self.event(&batch, item)).collect();
         Ok(Explained { rule, events, refusal })
@@ -158,7 +160,12 @@ impl Explainer {
         ExplainedEvent {
             attributes: own.chain(door).collect(),
             routes: self.routes(&view, item),
-            matched: item.routes.iter().filter_map(|number| plan.routes().get(*number as usize)).map(|route| route.name.to_string()).collect(),
+            matched: item
+                .routes
+                .iter()
+                .filter_map(|number| plan.routes().get(*number as usize))
+                .map(|route| route.name.to_string())
+                .collect(),
             fate: item.fate.clone(),
             dead_letter: item.dead.as_ref().map(|(word, _)| *word),
             level: item.level,
@@ -174,7 +181,13 @@ impl Explainer {
             .zip(plan.routes().iter().zip(lines))
             .map(|(number, (route, line))| {
                 let took = item.routes.contains(&number);
-                let answer = if ended { "not reached" } else if took { "yes" } else { "no" };
+                let answer = if ended {
+                    "not reached"
+                } else if took {
+                    "yes"
+                } else {
+                    "no"
+                };
                 let steps = match &route.when {
                     Some(when) if !ended => when.explain(&Seen(*view)).iter().map(ToString::to_string).collect(),
                     Some(_) | None => Vec::new(),
@@ -202,7 +215,12 @@ impl Explainer {
                     key: schemas::order_key(&view.envelope),
                     death: None,
                 };
-                let fields = self.config.backends.get(&lane.name).map(|backend| backend.plugin().preview(&event)).unwrap_or_default();
+                let fields = self
+                    .config
+                    .backends
+                    .get(&lane.name)
+                    .map(|backend| backend.plugin().preview(&event))
+                    .unwrap_or_default();
                 records.push(Record { backend: lane.name.to_string(), kind: lane.backend.kind(), fields });
             }
         }

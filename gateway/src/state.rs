@@ -43,10 +43,26 @@ impl fmt::Debug for Shared {
 
 impl Shared {
     /// Puts the parts together.
-    pub fn new(journal: Journal<OsDisk>, budget: Arc<Budget>, metrics: Arc<Metrics>, ring: Arc<Ring>, spans: Spans) -> Self {
+    pub fn new(
+        journal: Journal<OsDisk>,
+        budget: Arc<Budget>,
+        metrics: Arc<Metrics>,
+        ring: Arc<Ring>,
+        spans: Spans,
+    ) -> Self {
         let started = (SystemTime::now(), Instant::now());
         let lanes = Arc::new(Lanes::default());
-        Shared { journal, lanes, budget, metrics, ring, spans, started, stopping: AtomicBool::new(false), room: Notify::new() }
+        Shared {
+            journal,
+            lanes,
+            budget,
+            metrics,
+            ring,
+            spans,
+            started,
+            stopping: AtomicBool::new(false),
+            room: Notify::new(),
+        }
     }
 
     /// All metrics as text, with gauges as they are now.

@@ -112,9 +112,9 @@ impl Envelope {
 
     /// The extension attributes, in the order in which they came.
     pub fn extensions(&self) -> impl Iterator<Item = (&str, Value<'_>)> {
-        self.extensions
-            .iter()
-            .filter_map(|ext| Some((ext.name.of(&self.text)?, Value { text: ext.value.of(&self.text)?, kind: ext.kind })))
+        self.extensions.iter().filter_map(|ext| {
+            Some((ext.name.of(&self.text)?, Value { text: ext.value.of(&self.text)?, kind: ext.kind }))
+        })
     }
 
     /// The text and the places in it, for the journal record.
@@ -130,7 +130,12 @@ impl Envelope {
     /// The same attributes without data: it does not keep the payload's buffer alive.
     #[must_use]
     pub fn without_data(&self) -> Envelope {
-        Envelope { text: Arc::clone(&self.text), core: self.core, extensions: self.extensions.clone(), data: Bytes::new() }
+        Envelope {
+            text: Arc::clone(&self.text),
+            core: self.core,
+            extensions: self.extensions.clone(),
+            data: Bytes::new(),
+        }
     }
 
     /// Bytes that this event takes: its text and its data.
@@ -166,5 +171,7 @@ pub fn is_json(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     let Some((kind, subtype)) = essence.split_once('/') else { return false };
     let suffix = subtype.len() >= 5 && subtype.as_bytes()[subtype.len() - 5..].eq_ignore_ascii_case(b"+json");
-    suffix || (subtype.eq_ignore_ascii_case("json") && (kind.eq_ignore_ascii_case("application") || kind.eq_ignore_ascii_case("text")))
+    suffix
+        || (subtype.eq_ignore_ascii_case("json")
+            && (kind.eq_ignore_ascii_case("application") || kind.eq_ignore_ascii_case("text")))
 }

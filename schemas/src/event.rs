@@ -17,7 +17,8 @@ pub struct Door {
 }
 
 /// The names of the attributes that a [`Door`] stands for, in the order of [`Door::attributes`].
-pub const DOOR_NAMES: [&str; 5] = ["anygateprincipal", "anygatetenant", "anygatelistener", "anygatesubject", "anygateenvelope"];
+pub const DOOR_NAMES: [&str; 5] =
+    ["anygateprincipal", "anygatetenant", "anygatelistener", "anygatesubject", "anygateenvelope"];
 
 impl Door {
     /// One of the `anygate…` attributes; `None` when it is not set.

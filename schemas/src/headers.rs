@@ -20,7 +20,10 @@ impl Headers {
     pub fn keep(&mut self, name: &str, value: &str) -> bool {
         let used: usize = self.0.iter().map(|(name, value)| name.len() + value.len()).sum();
         let forbidden = NEVER_KEPT.iter().any(|never| name.eq_ignore_ascii_case(never));
-        if forbidden || self.0.len() == limits::HEADERS_MAX || used + name.len() + value.len() > limits::HEADERS_BYTES_MAX {
+        if forbidden
+            || self.0.len() == limits::HEADERS_MAX
+            || used + name.len() + value.len() > limits::HEADERS_BYTES_MAX
+        {
             return false;
         }
         self.0.push((name.to_ascii_lowercase().into(), value.into()));

@@ -17,7 +17,11 @@ const EDGES: [(&str, &str, &[&str]); 10] = [
         "gateway",
         &["schemas", "cesql", "settings", "codecs", "transports", "journal", "backends", "conformance"],
     ),
-    ("tests", "tests", &["schemas", "settings", "gateway", "journal", "cesql", "codecs", "transports", "backends", "conformance"]),
+    (
+        "tests",
+        "tests",
+        &["schemas", "settings", "gateway", "journal", "cesql", "codecs", "transports", "backends", "conformance"],
+    ),
 ];
 
 /// What a crate promises not to know.
@@ -43,7 +47,10 @@ fn dependencies(folder: &str) -> BTreeSet<String> {
             inside = line.ends_with("dependencies]") && !line.contains("dev-") && !line.contains("build-");
             continue;
         }
-        if inside && let Some(name) = line.split(['.', '=', ' ']).next().filter(|name| !name.is_empty() && !name.starts_with('#')) {
+        if inside
+            && let Some(name) =
+                line.split(['.', '=', ' ']).next().filter(|name| !name.is_empty() && !name.starts_with('#'))
+        {
             found.insert(name.to_owned());
         }
     }

@@ -17,73 +17,77 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// What senders were told, by the id of the message.
+#[derive(Default)]
+struct Ledger {
+    acked: Mutex<BTreeSet<String>>,
+    refused: Mutex<BTreeSet<String>>,
+    stop: AtomicBool,
+}
+
+/// Posts one event after the other until the gateway goes away.
+fn post_until_the_end(port: u16, sender: u32, ledger: &Ledger) {
+    let mut connection = Connection::open(port);
+    for number in 0.. {
+        let id = format!("h{sender}-{number}");
+        let headers = [("ce-specversion", "1.0"), ("ce-id", id.as_str()), ("ce-source", "/e2e"), ("ce-type", "t")];
+        match connection.try_ask("POST", "/events", &headers, b"x") {
+            Ok(answer) if answer.status == 202 => drop(ledger.acked.lock().unwrap().insert(id)),
+            Ok(answer) => {
+                assert_eq!((answer.status, answer.failure().as_str()), (503, "shutting_down"), "{}", answer.text());
+                ledger.refused.lock().unwrap().insert(id);
+            }
+            Err(_) => break,
+        }
+        if ledger.stop.load(Ordering::Relaxed) {
+            break;
+        }
+    }
+}
+
+/// The same over MQTT 5, which is told why it ends.
+fn publish_until_the_end(port: u16, ledger: &Ledger) {
+    let mut client = Client::connect(port, "load", 5);
+    for number in 0.. {
+        let id = format!("m{number}");
+        let user = [("specversion", "1.0"), ("id", id.as_str()), ("source", "/e2e"), ("type", "t")];
+        client.publish("a", b"x", &Said { content_type: None, user: &user });
+        match client.next(10) {
+            Some(packet) if packet.is_puback() => {
+                assert_eq!(packet.puback().1, 0);
+                ledger.acked.lock().unwrap().insert(id);
+            }
+            Some(packet) => {
+                assert_eq!((packet.first, packet.body[0]), (0xe0, 0x8b), "DISCONNECT: shutting down: {packet:x?}");
+                break;
+            }
+            None => panic!("MQTT 5 is told 0x8B before the end"),
+        }
+        if ledger.stop.load(Ordering::Relaxed) {
+            break;
+        }
+    }
+}
+
 #[test]
 fn sigterm_under_load_keeps_every_promise() {
     let place = Place::with(KEEP);
     let running = place.start();
-    let (acked, refused, stop) = (Mutex::new(BTreeSet::new()), Mutex::new(BTreeSet::new()), AtomicBool::new(false));
+    let ledger = Ledger::default();
     std::thread::scope(|scope| {
         for sender in 0..4 {
-            let (acked, refused, stop, port) = (&acked, &refused, &stop, place.http);
-            scope.spawn(move || {
-                let mut connection = Connection::open(port);
-                for number in 0.. {
-                    let id = format!("h{sender}-{number}");
-                    let headers =
-                        [("ce-specversion", "1.0"), ("ce-id", id.as_str()), ("ce-source", "/e2e"), ("ce-type", "t")];
-                    match connection.try_ask("POST", "/events", &headers, b"x") {
-                        Ok(answer) if answer.status == 202 => drop(acked.lock().unwrap().insert(id)),
-                        Ok(answer) => {
-                            assert_eq!(
-                                (answer.status, answer.failure().as_str()),
-                                (503, "shutting_down"),
-                                "{}",
-                                answer.text()
-                            );
-                            refused.lock().unwrap().insert(id);
-                        }
-                        Err(_) => break,
-                    }
-                    if stop.load(Ordering::Relaxed) {
-                        break;
-                    }
-                }
-            });
+            let (ledger, port) = (&ledger, place.http);
+            scope.spawn(move || post_until_the_end(port, sender, ledger));
         }
-        scope.spawn(|| {
-            let mut client = Client::connect(place.mqtt, "load", 5);
-            for number in 0.. {
-                let id = format!("m{number}");
-                let user = [("specversion", "1.0"), ("id", id.as_str()), ("source", "/e2e"), ("type", "t")];
-                client.publish("a", b"x", &Said { content_type: None, user: &user });
-                match client.next(10) {
-                    Some(packet) if packet.is_puback() => {
-                        assert_eq!(packet.puback().1, 0);
-                        acked.lock().unwrap().insert(id);
-                    }
-                    Some(packet) => {
-                        assert_eq!(
-                            (packet.first, packet.body[0]),
-                            (0xe0, 0x8b),
-                            "DISCONNECT: shutting down: {packet:x?}"
-                        );
-                        break;
-                    }
-                    None => panic!("MQTT 5 is told 0x8B before the end"),
-                }
-                if stop.load(Ordering::Relaxed) {
-                    break;
-                }
-            }
-        });
+        scope.spawn(|| publish_until_the_end(place.mqtt, &ledger));
         std::thread::sleep(Duration::from_millis(700));
         running.signal("TERM");
         let status = running.end(20);
-        stop.store(true, Ordering::Relaxed);
+        ledger.stop.store(true, Ordering::Relaxed);
         assert_eq!(status.code(), Some(0), "{}", running.stderr());
     });
     drop(running);
-    let acked = acked.into_inner().unwrap();
+    let acked = ledger.acked.into_inner().unwrap();
     assert!(acked.len() > 50, "only {} under load", acked.len());
     let running = place.start();
     let rows = running.rows_at_least(acked.len());
@@ -91,7 +95,8 @@ fn sigterm_under_load_keeps_every_promise() {
     let lost: Vec<&String> = acked.difference(&kept).collect();
     assert!(lost.is_empty(), "acknowledged and gone: {lost:?}");
     assert_eq!(kept.len(), rows.len(), "each once");
-    let both: Vec<String> = refused.into_inner().unwrap().intersection(&kept).cloned().collect();
+    let refused = ledger.refused.into_inner().unwrap();
+    let both: Vec<&String> = refused.intersection(&kept).collect();
     assert!(both.is_empty(), "refused and kept: {both:?}");
 }
 

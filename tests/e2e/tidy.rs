@@ -9,8 +9,23 @@ use std::{
 const LINES_MAX: usize = 400;
 
 const TOP_LEVEL: [&str; 17] = [
-    "Cargo.toml", "Cargo.lock", "LICENSE", "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "gateway", "codecs",
-    "transports", "schemas", "config", "tests", "conformance", "deploy", "target", "anygate-data",
+    "Cargo.toml",
+    "Cargo.lock",
+    "LICENSE",
+    "README.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "gateway",
+    "codecs",
+    "transports",
+    "schemas",
+    "config",
+    "tests",
+    "conformance",
+    "deploy",
+    "target",
+    "anygate-data",
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -52,7 +67,11 @@ fn files_do_one_thing() {
 fn module_docs_come_first() {
     for path in own_sources() {
         let text = fs::read_to_string(&path).unwrap();
-        assert!(text.starts_with("//!") || text.starts_with("#!["), "{} does not begin with its module's docs", path.display());
+        assert!(
+            text.starts_with("//!") || text.starts_with("#!["),
+            "{} does not begin with its module's docs",
+            path.display()
+        );
     }
 }
 

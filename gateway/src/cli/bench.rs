@@ -77,6 +77,9 @@ struct Common {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  anygate bench http --rate 5000/s --connections 64 --for 30s\n  anygate bench http --rate max --batch 100 --size 300 --format ndjson"
+)]
 struct Http {
     /// The listener
     #[arg(long, default_value = "http://127.0.0.1:8080")]
@@ -92,6 +95,9 @@ struct Http {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  anygate bench mqtt --rate 20000/s --clients 50 --in-flight 20\n  anygate bench mqtt --rate max --version 3.1.1 --json"
+)]
 struct Mqtt {
     /// The listener
     #[arg(long, default_value = "mqtt://127.0.0.1:1883")]
@@ -146,8 +152,11 @@ struct Run {
 impl Common {
     fn run(&self, target: &Target, protocol: String, answered: bool) -> Result<Run, (Exit, String)> {
         let wrong = |what: String| (Exit::Usage, what);
-        let lasts =
-            self.lasts.parse::<Period>().map_err(|error| wrong(format!("--for {}: {error}", self.lasts)))?.get();
+        let lasts = self
+            .lasts
+            .parse::<Period>()
+            .map_err(|error| wrong(format!("--for {}: {error}; as in 10s or 2m", self.lasts)))?
+            .get();
         if lasts.is_zero() || lasts > LONGEST {
             return Err(wrong("--for: more than 0, and at most 1h".to_owned()));
         }

@@ -8,7 +8,9 @@ use std::{io::IsTerminal, path::PathBuf};
 ///
 /// What passes here starts with `anygate run`: both read the file the same way. Exit 0: fine (warnings too), 1: faults.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  anygate check\n  anygate check anygate.yaml staging.yaml\n  anygate check --json anygate.yaml | jq .\n  anygate check --connect          also ask each backend")]
+#[command(
+    after_help = "Examples:\n  anygate check\n  anygate check anygate.yaml staging.yaml\n  anygate check --json anygate.yaml | jq .\n  anygate check --connect          also ask each backend"
+)]
 pub struct Check {
     /// The files; none: ./anygate.yaml, else the built-in default
     pub files: Vec<PathBuf>,
@@ -63,11 +65,16 @@ impl Check {
                     Ok(()) => ("info", format!("backend {name}: reached")),
                     Err(why) => ("error", format!("backend {name}: {why}")),
                 };
-                println!("{}", serde_json::json!({ "file": config.file, "severity": severity, "code": "C501", "message": message }));
+                println!(
+                    "{}",
+                    serde_json::json!({ "file": config.file, "severity": severity, "code": "C501", "message": message })
+                );
             } else {
                 match answer {
                     Ok(()) => println!("  backend {name}: reached"),
-                    Err(why) => println!("error[C501]: backend {name}: {why}\n   = note: anygate run would start, keep its events in the journal, and be not ready"),
+                    Err(why) => println!(
+                        "error[C501]: backend {name}: {why}\n   = note: anygate run would start, keep its events in the journal, and be not ready"
+                    ),
                 }
             }
         }

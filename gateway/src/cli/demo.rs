@@ -45,7 +45,7 @@ const SHOW_MAX: usize = 1024;
 /// Exit 1 when what the senders were told and what the gateway holds do not agree.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  anygate demo\n  anygate demo --for 10s --keep /tmp/shown      to look at what it left: cd there, anygate run, anygate events\n  anygate demo --for 5s --json | jq -c 'select(.verdict == \"refused\")'"
+    after_help = "Examples:\n  anygate demo\n  anygate demo --for 10s --keep /tmp/shown && cd /tmp/shown && anygate run\n  anygate demo --for 5s --json | jq -c 'select(.verdict == \"refused\")'"
 )]
 pub struct Demo {
     /// How long it sends, as in 30s or 2m; at most an hour
@@ -114,7 +114,7 @@ impl Demo {
         let lasts = match self.lasts.parse::<Period>() {
             Ok(period) if period.get() <= LONGEST && !period.get().is_zero() => period.get(),
             Ok(_) => return wrong("--for: more than 0, and at most 1h"),
-            Err(error) => return wrong(&format!("--for {}: {error}", self.lasts)),
+            Err(error) => return wrong(&format!("--for {}: {error}; as in 30s or 2m", self.lasts)),
         };
         let coloured = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let form = match (self.json, coloured) {

@@ -21,7 +21,9 @@ use transports::{
 ///
 /// It is the engine of `run`: the same codec, rules, pipelines, predicates and records.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  anygate explain mqtt sensors/hh/7/temperature '{\"celsius\":21.5}'\n  anygate explain http --type com.acme.order.created '{\"total\":9}'\n  anygate explain http -H 'ce-specversion: 1.0' -H 'ce-id: 1' -H 'ce-type: t' -H 'ce-source: /s' '{}'")]
+#[command(
+    after_help = "Examples:\n  anygate explain mqtt sensors/hh/7/temperature '{\"celsius\":21.5}'\n  anygate explain http --type com.acme.order.created '{\"total\":9}'\n  anygate explain http -H 'ce-specversion: 1.0' -H 'ce-id: 1' -H 'ce-type: t' -H 'ce-source: /s' '{}'"
+)]
 pub struct Explain {
     #[command(subcommand)]
     protocol: Protocol,
@@ -149,7 +151,8 @@ impl Http {
         let path = self.event_type.as_ref().map_or_else(|| "/events".to_owned(), |name| format!("/events/{name}"));
         let mut request = http::Request::post(path).header("host", "localhost");
         for header in &self.headers {
-            let (name, value) = header.split_once(':').ok_or_else(|| usage(format!("{header:?} is no 'name: value'")))?;
+            let (name, value) =
+                header.split_once(':').ok_or_else(|| usage(format!("{header:?} is no 'name: value'")))?;
             request = request.header(name.trim(), value.trim().as_bytes());
         }
         let request = request.body(Bytes::from(self.data.clone())).map_err(|error| usage(error.to_string()))?;
@@ -184,7 +187,9 @@ fn print(explained: &Result<Explained, Refusal>) {
                 print_event(event);
             }
             match &explained.refusal {
-                Some(refusal) => println!(" result     refused ({}): {}; nothing is kept", refusal.word, refusal.detail),
+                Some(refusal) => {
+                    println!(" result     refused ({}): {}; nothing is kept", refusal.word, refusal.detail)
+                }
                 None => println!(" result     kept"),
             }
         }
@@ -213,14 +218,18 @@ fn fate(event: &ExplainedEvent) -> String {
         (Some(ItemVerdict::Refused(word, detail)), _) => format!("refused ({word}): {detail}"),
         (Some(ItemVerdict::Dropped(word)), _) => format!("dropped ({word}), acknowledged"),
         (Some(ItemVerdict::Duplicate), _) => "a duplicate, acknowledged".to_owned(),
-        (None | Some(ItemVerdict::Kept { .. }), Some(word)) => format!("a dead letter ({word}), acknowledged when durable"),
+        (None | Some(ItemVerdict::Kept { .. }), Some(word)) => {
+            format!("a dead letter ({word}), acknowledged when durable")
+        }
         (None | Some(ItemVerdict::Kept { .. }), None) => format!("kept, acknowledged when {}", event.level),
     }
 }
 
 fn to_json(explained: &Result<Explained, Refusal>) -> Value {
     match explained {
-        Err(refusal) => json!({ "verdict": "refused", "failure": refusal.word, "detail": refusal.detail, "events": [] }),
+        Err(refusal) => {
+            json!({ "verdict": "refused", "failure": refusal.word, "detail": refusal.detail, "events": [] })
+        }
         Ok(explained) => {
             let events: Vec<Value> = explained.events.iter().map(event_json).collect();
             let (verdict, failure, detail) = match &explained.refusal {
@@ -233,7 +242,8 @@ fn to_json(explained: &Result<Explained, Refusal>) -> Value {
 }
 
 fn event_json(event: &ExplainedEvent) -> Value {
-    let attributes: serde_json::Map<_, _> = event.attributes.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect();
+    let attributes: serde_json::Map<_, _> =
+        event.attributes.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect();
     let routes: Vec<Value> = event
         .routes
         .iter()
@@ -243,7 +253,8 @@ fn event_json(event: &ExplainedEvent) -> Value {
         .records
         .iter()
         .map(|record| {
-            let fields: serde_json::Map<_, _> = record.fields.iter().map(|(name, value)| ((*name).to_owned(), Value::from(value.as_str()))).collect();
+            let fields: serde_json::Map<_, _> =
+                record.fields.iter().map(|(name, value)| ((*name).to_owned(), Value::from(value.as_str()))).collect();
             json!({ "backend": record.backend, "kind": record.kind, "record": fields })
         })
         .collect();

@@ -5,7 +5,9 @@ use clap::Args;
 
 /// Print a commented starter config that passes `anygate check`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  anygate init > anygate.yaml\n  anygate init --from http,mqtt --to kafka > anygate.yaml && anygate check")]
+#[command(
+    after_help = "Examples:\n  anygate init > anygate.yaml\n  anygate init --from http,mqtt --to kafka > anygate.yaml && anygate check"
+)]
 pub struct Init {
     /// The protocols to listen for
     #[arg(long, value_delimiter = ',', default_value = "http,mqtt")]
@@ -35,7 +37,9 @@ impl Init {
 
 /// Print the config's JSON Schema (draft-07), for editors.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  anygate schema > anygate.schema.json\n  then begin the config with  # yaml-language-server: $schema=./anygate.schema.json")]
+#[command(
+    after_help = "Example:\n  anygate schema > anygate.schema.json\n  then begin the config with  # yaml-language-server: $schema=./anygate.schema.json"
+)]
 pub struct Schema {}
 
 impl Schema {

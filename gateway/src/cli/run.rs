@@ -21,7 +21,9 @@ const FILE: &str = "anygate.yaml";
 /// Without --config it takes ./anygate.yaml if there is one, else the built-in default: all listeners on loopback, into the
 /// embedded store.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  anygate run\n  anygate run --config /etc/anygate/anygate.yaml\n  DATA_DIR=/tmp/a anygate run -c http-mqtt-to-kafka.yaml")]
+#[command(
+    after_help = "Examples:\n  anygate run\n  anygate run --config /etc/anygate/anygate.yaml\n  DATA_DIR=/tmp/a anygate run -c http-mqtt-to-kafka.yaml"
+)]
 pub struct Run {
     /// The config file
     #[arg(short, long, value_name = "FILE")]
@@ -33,7 +35,10 @@ pub fn load(file: Option<&Path>) -> (Checked, String) {
     match file {
         Some(file) => (config::check_file(file, &environment), file.display().to_string()),
         None if Path::new(FILE).exists() => (config::check_file(Path::new(FILE), &environment), format!("./{FILE}")),
-        None => (config::check_default(&environment), "the built-in default (anygate init prints one to start from)".to_owned()),
+        None => (
+            config::check_default(&environment),
+            "the built-in default (anygate init prints one to start from)".to_owned(),
+        ),
     }
 }
 
@@ -53,7 +58,11 @@ impl Run {
             Ok(gateway) => gateway,
             Err(error) => {
                 eprintln!("error: {error}");
-                return if matches!(error, StartError::Journal(journal::OpenError::Io { .. })) { Exit::Disk } else { Exit::Faults };
+                return if matches!(error, StartError::Journal(journal::OpenError::Io { .. })) {
+                    Exit::Disk
+                } else {
+                    Exit::Faults
+                };
             }
         };
         eprintln!("anygate {}  config: {from}", env!("CARGO_PKG_VERSION"));
@@ -78,7 +87,9 @@ fn serve(gateway: Gateway) -> Exit {
         }
     });
     if let Some(failure) = ended {
-        eprintln!("error: the journal's disk failed: {failure:?}\n  = note: what was not acknowledged may or may not be on disk; senders were told unknown");
+        eprintln!(
+            "error: the journal's disk failed: {failure:?}\n  = note: what was not acknowledged may or may not be on disk; senders were told unknown"
+        );
         // Nothing may be written or acknowledged any more: no drain.
         std::process::exit(i32::from(Exit::Disk as u8));
     }

@@ -45,6 +45,9 @@ enum Protocol {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  anygate send http '{\"total\":9}' --type com.acme.order.created\n  anygate send http -H 'ce-specversion: 1.0' -H 'ce-id: 1' -H 'ce-type: t' -H 'ce-source: /s' hello\n  anygate send http --content-type application/x-ndjson - < orders.ndjson"
+)]
 struct Http {
     /// The body; - reads standard input
     data: String,

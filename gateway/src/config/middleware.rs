@@ -5,7 +5,8 @@ use serde::Deserialize;
 use settings::{Named, Pointer, Template};
 
 use crate::middleware::{
-    Plugin, dedupe::DedupeConfig, filter::FilterConfig, limit::LimitConfig, rate_limit::RateLimitConfig, validate::ValidateConfig,
+    Plugin, dedupe::DedupeConfig, filter::FilterConfig, limit::LimitConfig, rate_limit::RateLimitConfig,
+    validate::ValidateConfig,
 };
 
 super::registry::registry! {

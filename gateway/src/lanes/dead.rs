@@ -7,7 +7,13 @@ use std::sync::Arc;
 
 /// The dead letter of an event that a backend can never take. It names that backend only.
 pub fn of_lane(event: &Event, backend: &schemas::ByteStr, why: &Why, attempts: u32) -> Event {
-    let death = Death { word: why.word, detail: why.detail.as_ref().into(), backend: backend.clone(), attempts, first_lsn: event.lsn };
+    let death = Death {
+        word: why.word,
+        detail: why.detail.as_ref().into(),
+        backend: backend.clone(),
+        attempts,
+        first_lsn: event.lsn,
+    };
     Event { lanes: 1, level: AckLevel::Durable, death: Some(Box::new(death)), ..event.clone() }
 }
 

@@ -86,12 +86,29 @@ impl fmt::Debug for Lane {
 
 impl Lane {
     /// A lane that nobody runs yet.
-    pub fn new(id: u8, name: impl Into<ByteStr>, backend: Arc<dyn Backend>, treatment: Treatment, meter: LaneMeter) -> Self {
+    pub fn new(
+        id: u8,
+        name: impl Into<ByteStr>,
+        backend: Arc<dyn Backend>,
+        treatment: Treatment,
+        meter: LaneMeter,
+    ) -> Self {
         let (direct, receiver) = mpsc::channel(DIRECT_EVENTS_MAX);
         meter.up.set(1);
         let direct_receiver = Mutex::new(Some(receiver));
         let (name, health) = (name.into(), Health::default());
-        Lane { id, name, backend, treatment, meter, health, direct, direct_receiver, direct_bytes: AtomicUsize::new(0), direct_count: AtomicUsize::new(0) }
+        Lane {
+            id,
+            name,
+            backend,
+            treatment,
+            meter,
+            health,
+            direct,
+            direct_receiver,
+            direct_bytes: AtomicUsize::new(0),
+            direct_count: AtomicUsize::new(0),
+        }
     }
 
     /// Whether an event of this path has room. A stored event asks the journal when it is appended: until backlogs exist the
@@ -101,8 +118,10 @@ impl Lane {
             AckLevel::Received | AckLevel::Durable => Ok(()),
             AckLevel::Delivered => match self.health.trouble() {
                 None => Ok(()),
-                Some(trouble) => Err(Refusal::new(Word::BackendUnavailable, format!("backend {}: {}", self.name, trouble.why))
-                    .retry_after(Duration::from_secs(1))),
+                Some(trouble) => {
+                    Err(Refusal::new(Word::BackendUnavailable, format!("backend {}: {}", self.name, trouble.why))
+                        .retry_after(Duration::from_secs(1)))
+                }
             },
         }
     }

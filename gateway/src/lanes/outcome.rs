@@ -37,7 +37,11 @@ impl Runner {
                 self.probe_due.get_or_insert(Instant::now() + PROBE_EVERY);
                 let strand = self.lane.strand(&job.event);
                 // It leaves when a probe has succeeded; the tries do not count against the event.
-                self.strands.park(strand, Waiting { event: job.event, attempts: job.attempts }, Instant::now() + PROBE_EVERY);
+                self.strands.park(
+                    strand,
+                    Waiting { event: job.event, attempts: job.attempts },
+                    Instant::now() + PROBE_EVERY,
+                );
             }
         }
     }
@@ -59,7 +63,13 @@ impl Runner {
 
     pub(super) fn span(&self, event: &Event, end: Result<&Position, &Why>, attempts: u32) {
         let (backend, began) = (&self.lane.name, self.landing);
-        self.shared.spans.delivery(event, || Delivery { backend, kind: self.lane.backend.kind(), attempts, began, end });
+        self.shared.spans.delivery(event, || Delivery {
+            backend,
+            kind: self.lane.backend.kind(),
+            attempts,
+            began,
+            end,
+        });
     }
 
     pub(super) fn give_up(&mut self, event: &Arc<Event>, why: &Why, attempts: u32) {

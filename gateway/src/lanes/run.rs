@@ -45,8 +45,8 @@ pub(super) struct Job {
     pub(super) direct: Option<u64>,
 }
 
-/// A delivery under way: when it began, and what comes back.
-type Flight = BoxFuture<'static, (SystemTime, Vec<Job>, Vec<Outcome>)>;
+/// A delivery under way: its number, and what comes back.
+type Flight = BoxFuture<'static, (u64, Vec<Job>, Vec<Outcome>)>;
 
 /// Runs one lane until it is told to stop and nothing is under way.
 pub struct Runner {
@@ -58,7 +58,7 @@ pub struct Runner {
     /// When the delivery began whose outcomes are being treated.
     pub(super) landing: SystemTime,
     /// When each delivery under way began, by its number.
-    pub(super) began: BTreeMap<u64, Instant>,
+    pub(super) began: BTreeMap<u64, (SystemTime, Instant)>,
     pub(super) probe: FuturesUnordered<BoxFuture<'static, Result<(), Why>>>,
     pub(super) probe_due: Option<Instant>,
     pub(super) under_way: (usize, usize),
@@ -116,10 +116,7 @@ impl Runner {
             let can_direct = self.under_way.0 < WINDOW_EVENTS;
             tokio::select! {
                 biased;
-                Some((began, jobs, outcomes)) = self.flights.next() => {
-                    self.landing = began;
-                    self.landed(number, jobs, outcomes);
-                }
+                Some((number, jobs, outcomes)) = self.flights.next() => self.landed(number, jobs, outcomes),
                 Some(outcome) = self.probe.next() => self.probed(outcome),
                 () = stop.fired() => break,
                 new = poll_fn(|cx| self.reader.poll_new(cx)), if can_read => {
@@ -137,7 +134,11 @@ impl Runner {
 
     fn can_read(&self) -> bool {
         let held = self.lane.health.trouble().is_some_and(|trouble| trouble.destination);
-        !held && self.under_way.0 < WINDOW_EVENTS && self.under_way.1 < WINDOW_BYTES && self.strands.has_room() && self.letters.is_empty()
+        !held
+            && self.under_way.0 < WINDOW_EVENTS
+            && self.under_way.1 < WINDOW_BYTES
+            && self.strands.has_room()
+            && self.letters.is_empty()
     }
 
     fn read(&mut self) {
@@ -193,27 +194,36 @@ impl Runner {
             return;
         }
         let waiting = self.strands.take_due(Instant::now(), DELIVERY_EVENTS, one);
-        self.fly(waiting.into_iter().map(|waiting| Job { event: waiting.event, attempts: waiting.attempts, direct: None }).collect());
+        self.fly(
+            waiting
+                .into_iter()
+                .map(|waiting| Job { event: waiting.event, attempts: waiting.attempts, direct: None })
+                .collect(),
+        );
     }
 
     /// Starts deliveries: in the order given, at most [`DELIVERY_EVENTS`] each, unless that would split a strand over two calls.
     pub(super) fn fly(&mut self, mut jobs: Vec<Job>) {
         let whole = self.lane.backend.order() == Order::OnePerStrand;
         while !jobs.is_empty() {
-            let rest = if !whole && jobs.len() > DELIVERY_EVENTS { jobs.split_off(DELIVERY_EVENTS) } else { Vec::new() };
+            let rest =
+                if !whole && jobs.len() > DELIVERY_EVENTS { jobs.split_off(DELIVERY_EVENTS) } else { Vec::new() };
             self.under_way.0 += jobs.len();
             self.under_way.1 += jobs.iter().map(|job| job.event.envelope.size()).sum::<usize>();
             let events: Events = jobs.iter().map(|job| Arc::clone(&job.event)).collect();
             // `deliver` takes its place in line before it returns: order is the order of these calls.
             let outcome = self.lane.backend.deliver(events);
-            let began = SystemTime::now();
-            self.flights.push(Box::pin(async move { (began, jobs, outcome.await) }));
+            let number = self.began.last_key_value().map_or(0, |(number, _)| number + 1);
+            self.began.insert(number, (SystemTime::now(), Instant::now()));
+            self.flights.push(Box::pin(async move { (number, jobs, outcome.await) }));
             jobs = rest;
         }
     }
 
     fn landed(&mut self, number: u64, jobs: Vec<Job>, outcomes: Vec<Outcome>) {
-        self.began.remove(&number);
+        if let Some((began, _)) = self.began.remove(&number) {
+            self.landing = began;
+        }
         self.under_way.0 -= jobs.len();
         self.under_way.1 -= jobs.iter().map(|job| job.event.envelope.size()).sum::<usize>();
         if jobs.len() != outcomes.len() {
@@ -256,7 +266,7 @@ impl Runner {
     /// Whether the oldest delivery under way waits for its confirmation for too long: a producer that retries by itself would
     /// wait for ever, and nobody would know.
     pub(super) fn is_slow(&self) -> bool {
-        self.began.first_key_value().is_some_and(|(_, began)| began.elapsed() > SLOW)
+        self.began.first_key_value().is_some_and(|(_, (_, began))| began.elapsed() > SLOW)
     }
 
     fn next_tick(&self) -> Duration {

@@ -95,7 +95,8 @@ impl Strands {
     /// strands stay under way until [`Strands::end`].
     pub fn take_due(&mut self, now: Instant, most: usize, one: bool) -> Vec<Waiting> {
         let is_due = |strand: &Strand| !strand.queue.is_empty() && strand.due.is_some_and(|due| due <= now);
-        let due: Vec<u64> = self.waiting.iter().filter(|(_, strand)| is_due(strand)).map(|(number, _)| *number).take(most).collect();
+        let due: Vec<u64> =
+            self.waiting.iter().filter(|(_, strand)| is_due(strand)).map(|(number, _)| *number).take(most).collect();
         let mut taken = Vec::new();
         for number in due {
             if let Some(strand) = self.waiting.remove(&number) {

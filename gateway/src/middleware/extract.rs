@@ -9,7 +9,6 @@ use serde_json::Value;
 use settings::{Named, Pointer};
 use std::sync::Arc;
 
-
 impl Plugin for Named<Pointer> {
     fn build(&self, _: &BuildContext<'_>) -> Result<Arc<dyn Middleware>, String> {
         let members = self.iter().map(|(name, pointer)| (name.clone(), pointer.as_str().to_owned())).collect();

@@ -111,7 +111,14 @@ impl RateLimit {
         let cost = (nanos(period) / events.max(1)).max(1);
         let shards = std::array::from_fn(|_| Mutex::new(HashMap::new()));
         let depth = cost.saturating_mul(burst.max(1));
-        let table = Table { shards, hasher: RandomState::new(), start: Instant::now(), cost, depth, keys_max: keys_max.max(SHARDS) };
+        let table = Table {
+            shards,
+            hasher: RandomState::new(),
+            start: Instant::now(),
+            cost,
+            depth,
+            keys_max: keys_max.max(SHARDS),
+        };
         RateLimit { per, table: Arc::new(table) }
     }
 }

@@ -8,7 +8,6 @@ use schemas::{Attributes, Door, Kind, Word};
 use settings::{Named, Template};
 use std::{borrow::Cow, sync::Arc};
 
-
 impl Plugin for Named<Template> {
     fn build(&self, _: &BuildContext<'_>) -> Result<Arc<dyn Middleware>, String> {
         Ok(stepped(Set { attributes: self.iter().cloned().collect() }))
@@ -43,11 +42,19 @@ impl Set {
         for (name, template) in &self.attributes {
             let in_source = name == "source";
             let value = template
-                .render(|name| view.get(name).map(|value| if in_source { encode(value.text) } else { Cow::Borrowed(value.text) }))
-                .map_err(|missing| (Word::MissingAttribute, format!("set {name} needs the attribute {missing:?}, which the event has not")))?;
+                .render(|name| {
+                    view.get(name).map(|value| if in_source { encode(value.text) } else { Cow::Borrowed(value.text) })
+                })
+                .map_err(|missing| {
+                    (
+                        Word::MissingAttribute,
+                        format!("set {name} needs the attribute {missing:?}, which the event has not"),
+                    )
+                })?;
             changed.set(name, &value, Kind::String).map_err(|fault| (fault.word, fault.detail.into_owned()))?;
         }
-        let envelope = changed.freeze(item.envelope.data().clone()).map_err(|fault| (fault.word, fault.detail.into_owned()))?;
+        let envelope =
+            changed.freeze(item.envelope.data().clone()).map_err(|fault| (fault.word, fault.detail.into_owned()))?;
         item.change(envelope);
         Ok(())
     }

@@ -24,7 +24,8 @@ impl Plugin for ValidateConfig {
         let name = self.schema.as_str();
         let schema = cx.config.schemas.get(name).ok_or_else(|| format!("no schema named {name:?}"))?;
         // The same function that `check` compiles it with.
-        let validator = compile_schema(&cx.config.folder.join(&schema.file)).map_err(|what| format!("schema {name:?}: {what}"))?;
+        let validator =
+            compile_schema(&cx.config.folder.join(&schema.file)).map_err(|what| format!("schema {name:?}: {what}"))?;
         Ok(stepped(Validate { name: name.to_owned(), schema: Arc::new(validator) }))
     }
 }
@@ -65,8 +66,8 @@ impl Validate {
     /// The pointer and what is wrong there.
     pub fn check(&self, data: &[u8]) -> Result<(), String> {
         // The parser stops at 128 levels, before the schema's own recursion could grow deep.
-        let value: serde_json::Value =
-            serde_json::from_slice(data).map_err(|error| format!("schema {}: the data is not JSON: {error}", self.name))?;
+        let value: serde_json::Value = serde_json::from_slice(data)
+            .map_err(|error| format!("schema {}: the data is not JSON: {error}", self.name))?;
         let Some(error) = self.schema.iter_errors(&value).next() else { return Ok(()) };
         let pointer = error.instance_path().to_string();
         let place = if pointer.is_empty() { "/" } else { &pointer };

@@ -59,7 +59,13 @@ impl Index {
             Some(place) => place,
             None => {
                 let (equal, prefixes) = (HashMap::new(), HashMap::new());
-                self.by_attribute.push(Attribute { name: name.to_owned(), equal, prefixes, lengths: Vec::new(), all: Vec::new() });
+                self.by_attribute.push(Attribute {
+                    name: name.to_owned(),
+                    equal,
+                    prefixes,
+                    lengths: Vec::new(),
+                    all: Vec::new(),
+                });
                 self.by_attribute.len() - 1
             }
         };

@@ -12,8 +12,8 @@ use crate::{
     stack::{Batch, Item, Stack, View},
 };
 use cesql::Expression;
-use prometheus_client::metrics::counter::Counter;
 use index::Index;
+use prometheus_client::metrics::counter::Counter;
 use schemas::{AckLevel, ByteStr, Door, EventView, ItemVerdict, Refusal, Word};
 use smallvec::SmallVec;
 use std::{
@@ -247,7 +247,8 @@ impl Service<Batch> for Router {
         let mut pipelines: SmallVec<[u32; 4]> = SmallVec::new();
         for (item, _) in batch.alive() {
             self.plan.plain_views(item);
-            let with_pipeline = |number: &&u32| self.plan.routes.get(**number as usize).is_some_and(|route| route.pipeline.is_some());
+            let with_pipeline =
+                |number: &&u32| self.plan.routes.get(**number as usize).is_some_and(|route| route.pipeline.is_some());
             pipelines.extend(item.routes.iter().filter(with_pipeline).copied());
         }
         if pipelines.is_empty() {
@@ -282,7 +283,11 @@ async fn run_pipeline(plan: &RoutePlan, number: u32, mut batch: Batch) -> Result
         .filter(|(_, item)| item.is_alive() && item.routes.contains(&number))
         .map(|(place, _)| place)
         .collect();
-    let views = places.iter().filter_map(|place| batch.items.get(*place)).map(|item| Item::new(item.number, item.envelope.clone())).collect();
+    let views = places
+        .iter()
+        .filter_map(|place| batch.items.get(*place))
+        .map(|item| Item::new(item.number, item.envelope.clone()))
+        .collect();
     let mut through = pipeline.oneshot(batch.part(views)).await?;
     batch.claims.append(&mut through.claims);
     if let Some(refusal) = through.held.take() {

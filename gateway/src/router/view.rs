@@ -27,7 +27,9 @@ impl Attributes for Seen<'_> {
             Core::Id => envelope.id(),
             Core::Source => envelope.source(),
             Core::Type => envelope.event_type(),
-            Core::SpecVersion | Core::DataContentType | Core::DataSchema | Core::Subject | Core::Time => return self.get(core.name()),
+            Core::SpecVersion | Core::DataContentType | Core::DataSchema | Core::Subject | Core::Time => {
+                return self.get(core.name());
+            }
         };
         Some(Value::String(Cow::Borrowed(text)))
     }

@@ -51,7 +51,9 @@ impl fmt::Display for StartError {
             StartError::Address { key, address, error } if error.kind() == std::io::ErrorKind::AddrInUse => {
                 write!(f, "{address} is taken by another program\n  = help: stop it, or change {key}")
             }
-            StartError::Address { key, address, error } => write!(f, "{address} cannot be listened on: {error}\n  = help: change {key}"),
+            StartError::Address { key, address, error } => {
+                write!(f, "{address} cannot be listened on: {error}\n  = help: change {key}")
+            }
         }
     }
 }
@@ -67,7 +69,13 @@ pub(super) fn shared(config: &Config, journal: Journal<OsDisk>, lanes: &Runtime)
 }
 
 /// Builds every backend and its lane.
-pub(super) fn lanes(config: &Config, shared: &Arc<Shared>, data_dir: &Path, env: &Lookup<'_>, runtime: &Runtime) -> Result<(), StartError> {
+pub(super) fn lanes(
+    config: &Config,
+    shared: &Arc<Shared>,
+    data_dir: &Path,
+    env: &Lookup<'_>,
+    runtime: &Runtime,
+) -> Result<(), StartError> {
     let _context = runtime.enter();
     for (name, configured) in config.backends.iter() {
         let plugin = configured.plugin();
@@ -174,13 +182,20 @@ pub(super) async fn bind(config: &Config) -> Result<Vec<BoundListener>, StartErr
 pub(super) async fn bind_admin(config: &Config) -> Result<Listening, StartError> {
     let key = "admin.listen";
     let address = resolve(key, &config.admin.listen)?;
-    Listening::bind(address)
-        .await
-        .map_err(|error| StartError::Address { key: key.to_owned(), address: address.to_string(), error })
+    Listening::bind(address).await.map_err(|error| StartError::Address {
+        key: key.to_owned(),
+        address: address.to_string(),
+        error,
+    })
 }
 
 /// Starts the listeners.
-pub(super) fn serve(bound: Vec<BoundListener>, compiled: &Compiled, runtime: &Runtime, stop: &Shutdown) -> Vec<JoinHandle<()>> {
+pub(super) fn serve(
+    bound: Vec<BoundListener>,
+    compiled: &Compiled,
+    runtime: &Runtime,
+    stop: &Shutdown,
+) -> Vec<JoinHandle<()>> {
     let gate = |name: &str| compiled.gates.get(name).cloned().map(|gate| gate as Arc<dyn Gate>);
     bound
         .into_iter()

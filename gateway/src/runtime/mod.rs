@@ -10,7 +10,7 @@ pub use build::{StartError, probe};
 pub use plan::{Blueprint, Compiled, compile};
 
 use crate::{admin, config::model::Config, state::Shared};
-use journal::{Journal, LaneSpec, OsDisk, Options};
+use journal::{Journal, LaneSpec, Options, OsDisk};
 use settings::Lookup;
 use std::{
     net::SocketAddr,
@@ -23,6 +23,10 @@ use transports::net::Shutdown;
 
 /// How long listeners may take to say good-bye, before lanes get the rest of the drain time.
 const LISTENER_DRAIN: Duration = Duration::from_secs(10);
+
+/// How long backends may take to let go, at least and at most, within what is left of the drain time.
+const LANE_GOODBYE_MIN: Duration = Duration::from_millis(500);
+const LANE_GOODBYE_MAX: Duration = Duration::from_secs(5);
 
 /// One bound listener.
 #[derive(Clone, Debug)]
@@ -92,7 +96,19 @@ impl Gateway {
         lanes.spawn(admin::serve(admin_socket, api, rest_signal));
         let serving = build::serve(bound, &compiled, &edge, &listeners_signal);
         let drain = config.node.drain_timeout.get();
-        Ok(Gateway { shared, listeners, admin, edge, lanes, stop_listeners, stop_lanes, stop_rest, serving, running, drain })
+        Ok(Gateway {
+            shared,
+            listeners,
+            admin,
+            edge,
+            lanes,
+            stop_listeners,
+            stop_lanes,
+            stop_rest,
+            serving,
+            running,
+            drain,
+        })
     }
 
     /// What all parts share.
@@ -128,7 +144,8 @@ impl Gateway {
         self.stop_rest.send_replace(true);
         let running = std::mem::take(&mut self.running);
         self.lanes.block_on(async {
-            let _ended = tokio::time::timeout(Duration::from_secs(5), futures_util::future::join_all(running)).await;
+            let left = self.drain.saturating_sub(begin.elapsed()).clamp(LANE_GOODBYE_MIN, LANE_GOODBYE_MAX);
+            let _ended = tokio::time::timeout(left, futures_util::future::join_all(running)).await;
         });
         self.lanes.block_on(self.shared.spans.shutdown());
         let left = self.pending();
@@ -139,7 +156,9 @@ impl Gateway {
     }
 
     fn pending(&self) -> u64 {
-        let stored = |lane: &Arc<crate::lanes::Lane>| journal::LaneId::new(lane.id).map_or(0, |id| self.shared.journal.pending(id));
+        let stored = |lane: &Arc<crate::lanes::Lane>| {
+            journal::LaneId::new(lane.id).map_or(0, |id| self.shared.journal.pending(id))
+        };
         self.shared.lanes.iter().map(stored).sum()
     }
 }

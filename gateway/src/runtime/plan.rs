@@ -56,12 +56,18 @@ impl Blueprint {
     ///
     /// # Errors
     /// A schema that can no longer be read.
-    pub fn new(config: &Config, lanes: &Arc<Lanes>, metrics: &Arc<Metrics>, ring: &Arc<Ring>) -> Result<Self, StartError> {
+    pub fn new(
+        config: &Config,
+        lanes: &Arc<Lanes>,
+        metrics: &Arc<Metrics>,
+        ring: &Arc<Ring>,
+    ) -> Result<Self, StartError> {
         let mut pipelines = HashMap::new();
         for (name, steps) in config.pipelines.iter() {
             let context = BuildContext { config };
             let built: Result<Vec<_>, _> = steps.iter().map(|step| step.plugin().build(&context)).collect();
-            pipelines.insert(name.clone(), built.map_err(|what| StartError::Config(format!("pipeline {name}: {what}")))?);
+            pipelines
+                .insert(name.clone(), built.map_err(|what| StartError::Config(format!("pipeline {name}: {what}")))?);
         }
         let routes = routes(config, lanes, metrics, &pipelines);
         let (mut plans, mut all_rules) = (HashMap::new(), HashMap::new());
@@ -141,7 +147,10 @@ fn routes(
     Arc::new(RoutePlan::new(routes, unrouted, Arc::clone(lanes)))
 }
 
-fn named<'n>(pipelines: &HashMap<String, Vec<Arc<dyn Middleware>>>, names: impl Iterator<Item = &'n str>) -> Vec<Arc<dyn Middleware>> {
+fn named<'n>(
+    pipelines: &HashMap<String, Vec<Arc<dyn Middleware>>>,
+    names: impl Iterator<Item = &'n str>,
+) -> Vec<Arc<dyn Middleware>> {
     names.filter_map(|name| pipelines.get(name)).flatten().cloned().collect()
 }
 

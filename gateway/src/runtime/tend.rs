@@ -1,7 +1,7 @@
 //! What has to be done from time to time: gauges, room that was freed, facts of backends, notices of the journal.
 use crate::state::Shared;
-use journal::{LaneId, Notice};
 use bytes::Bytes;
+use journal::{LaneId, Notice};
 use schemas::{
     Word,
     record::{self, Record},

@@ -5,7 +5,9 @@
 use super::{Batch, count};
 use crate::{lanes::Direct, state::Shared};
 use journal::Encoded;
-use schemas::{AckLevel, ByteStr, Death, Event, ItemReceipt, ItemVerdict, Items, Receipt, Refusal, Verdict, Word, record};
+use schemas::{
+    AckLevel, ByteStr, Death, Event, ItemReceipt, ItemVerdict, Items, Receipt, Refusal, Verdict, Word, record,
+};
 use smallvec::SmallVec;
 use std::{cell::RefCell, sync::Arc, time::Duration};
 use transports::{Slot, Ticket, ticket::Stamp};
@@ -47,7 +49,8 @@ impl Admit {
             mark_dead(&mut batch);
         }
         let events = events_of(&batch);
-        let (stored, direct): (Vec<_>, Vec<_>) = events.into_iter().partition(|event| event.level != AckLevel::Delivered);
+        let (stored, direct): (Vec<_>, Vec<_>) =
+            events.into_iter().partition(|event| event.level != AckLevel::Delivered);
         if let Err(refusal) = self.direct_room(&direct) {
             batch.hold(refusal);
             return Err(Box::new(batch));
@@ -55,11 +58,15 @@ impl Admit {
         let lsn = match self.append(&stored) {
             Ok(lsn) => lsn,
             Err(journal::Closed::Busy) => {
-                batch.hold_briefly(Refusal::new(Word::Overloaded, "the journal is writing a full group").retry_after(BUSY));
+                batch.hold_briefly(
+                    Refusal::new(Word::Overloaded, "the journal is writing a full group").retry_after(BUSY),
+                );
                 return Err(Box::new(batch));
             }
             Err(journal::Closed::Full) => {
-                batch.hold(Refusal::new(Word::StorageFull, "the journal has no room").retry_after(Duration::from_secs(1)));
+                batch.hold(
+                    Refusal::new(Word::StorageFull, "the journal has no room").retry_after(Duration::from_secs(1)),
+                );
                 return Err(Box::new(batch));
             }
             Err(error) => {
@@ -140,16 +147,21 @@ impl Admit {
 
 fn closed(error: journal::Closed) -> Refusal {
     match error {
-        journal::Closed::TooLarge => Refusal::new(Word::TooLarge, "the message does not fit into one group of the journal"),
+        journal::Closed::TooLarge => {
+            Refusal::new(Word::TooLarge, "the message does not fit into one group of the journal")
+        }
         journal::Closed::Stopping => Refusal::new(Word::ShuttingDown, "the gateway is stopping"),
-        journal::Closed::Failed => Refusal::new(Word::Internal, "the journal's disk has failed; the gateway is stopping"),
+        journal::Closed::Failed => {
+            Refusal::new(Word::Internal, "the journal's disk has failed; the gateway is stopping")
+        }
         journal::Closed::Full | journal::Closed::Busy => Refusal::new(Word::StorageFull, "the journal has no room"),
     }
 }
 
 /// All or nothing by default: one refused event refuses the message. With `partial`, only when none is left.
 pub(crate) fn refusal_of(batch: &Batch) -> Option<Refusal> {
-    let refused = batch.faults.len() + batch.items.iter().filter(|item| matches!(item.fate, Some(ItemVerdict::Refused(..)))).count();
+    let refused = batch.faults.len()
+        + batch.items.iter().filter(|item| matches!(item.fate, Some(ItemVerdict::Refused(..)))).count();
     if refused == 0 || (batch.wants.partial && refused < batch.len()) {
         return None;
     }
@@ -190,7 +202,8 @@ fn events_of(batch: &Batch) -> Vec<Event> {
             death: None,
         };
         if let Some((word, detail)) = &item.dead {
-            let death = Death { word: *word, detail: detail.clone(), backend: ByteStr::EMPTY, attempts: 0, first_lsn: 0 };
+            let death =
+                Death { word: *word, detail: detail.clone(), backend: ByteStr::EMPTY, attempts: 0, first_lsn: 0 };
             let mut letter = event(&item.envelope, 1, &ByteStr::EMPTY);
             letter.death = Some(Box::new(death));
             events.push(letter);

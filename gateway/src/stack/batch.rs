@@ -2,10 +2,13 @@
 //!
 //! Middleware *settles* items, it never removes them: at the end every item has a fate, so that every event is counted and
 //! the sender gets one answer per event, in the message's order.
-use schemas::{AckLevel, AttributeFault, ByteStr, Door, Envelope, EventView, Headers, ItemVerdict, Message, Refusal, TraceContext, Wants, Word};
 use crate::{
     router::RoutePlan,
     telemetry::{Meter, spans::MessageSpan},
+};
+use schemas::{
+    AckLevel, AttributeFault, ByteStr, Door, Envelope, EventView, Headers, ItemVerdict, Message, Refusal, TraceContext,
+    Wants, Word,
 };
 use smallvec::SmallVec;
 use std::{

@@ -16,7 +16,9 @@ pub fn refused(batch: &Batch) {
     for item in &batch.items {
         match &item.fate {
             Some(ItemVerdict::Refused(word, _)) => batch.meter.refused(*word, 1),
-            Some(ItemVerdict::Kept { .. } | ItemVerdict::Duplicate | ItemVerdict::Dropped(_)) | None => batch.meter.refused(first, 1),
+            Some(ItemVerdict::Kept { .. } | ItemVerdict::Duplicate | ItemVerdict::Dropped(_)) | None => {
+                batch.meter.refused(first, 1)
+            }
         }
     }
 }

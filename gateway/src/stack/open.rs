@@ -13,7 +13,8 @@ use crate::{
 };
 use codecs::{BareRules, Context as CodecContext, DecodeError};
 use schemas::{
-    AttributeFault, Attributes, ByteStr, Death, Door, Kind, Message, Mode, Receipt, Refusal, TraceContext, Verdict, Word,
+    AttributeFault, Attributes, ByteStr, Death, Door, Kind, Message, Mode, Receipt, Refusal, TraceContext, Verdict,
+    Word,
     json::BATCH_TYPE,
     record::{self, DoorLetter},
     trace::SAMPLED,
@@ -93,7 +94,13 @@ impl Open {
     }
 
     /// The message's events, and the faults of those that could not be read, by their place.
-    fn read(&self, message: &Message, origin: &Origin, received: SystemTime, parent: TraceContext) -> Result<Read, DecodeError> {
+    fn read(
+        &self,
+        message: &Message,
+        origin: &Origin,
+        received: SystemTime,
+        parent: TraceContext,
+    ) -> Result<Read, DecodeError> {
         let traceparent = parent.to_string();
         let new_id = || Uuid::now_v7().to_string();
         let bare = Bare { rules: &self.rules, origin };
@@ -106,7 +113,8 @@ impl Open {
         };
         let decoded = codecs::choose(message).decode(message, &context)?;
         if decoded.len() > self.events_max {
-            let detail = format!("the message holds {} events, the listener takes {} at once", decoded.len(), self.events_max);
+            let detail =
+                format!("the message holds {} events, the listener takes {} at once", decoded.len(), self.events_max);
             return Err(DecodeError { word: Word::TooLarge, offset: None, detail: detail.into() });
         }
         let (mut items, mut faults) = (SmallVec::new(), Vec::new());
@@ -136,12 +144,22 @@ impl Open {
             Err(error) => {
                 let sent = (!fresh).then_some(parent);
                 let trace = sent.map_or(parent, span_of);
-                return Err(Box::new(Unreadable { message: Box::new(message), error, trace, parent: sent, door, received }));
+                return Err(Box::new(Unreadable {
+                    message: Box::new(message),
+                    error,
+                    trace,
+                    parent: sent,
+                    door,
+                    received,
+                }));
             }
         };
         // Without a header the event's own trace is the parent. What the codec added itself says `parent`: then nobody sent
         // one, and the span that the event names is ours.
-        let own = items.first().and_then(|item: &Item| item.envelope.get("traceparent")).and_then(|own| TraceContext::parse(own.text));
+        let own = items
+            .first()
+            .and_then(|item: &Item| item.envelope.get("traceparent"))
+            .and_then(|own| TraceContext::parse(own.text));
         let sent = if fresh { own.filter(|own| *own != parent) } else { Some(parent) };
         let trace = sent.map_or(parent, span_of);
         let many = holds_many(&message);
@@ -179,7 +197,8 @@ impl Open {
 /// Whether the message's format is a list of events.
 fn holds_many(message: &Message) -> bool {
     let essence = message.content_type.as_ref().and_then(|text| text.split(';').next()).unwrap_or_default().trim();
-    message.mode != Mode::Binary && [BATCH_TYPE, "application/x-ndjson"].iter().any(|many| essence.eq_ignore_ascii_case(many))
+    message.mode != Mode::Binary
+        && [BATCH_TYPE, "application/x-ndjson"].iter().any(|many| essence.eq_ignore_ascii_case(many))
 }
 
 /// Nobody waits longer than this for an answer.
@@ -236,7 +255,8 @@ impl OpenService {
             self.open.meter.refused_whole(origin.version, error.word, 1);
             return Err(Refusal::new(error.word, detail));
         }
-        let death = Death { word: error.word, detail: detail.into(), backend: ByteStr::EMPTY, attempts: 0, first_lsn: 0 };
+        let death =
+            Death { word: error.word, detail: detail.into(), backend: ByteStr::EMPTY, attempts: 0, first_lsn: 0 };
         let letter = DoorLetter {
             lsn: 0,
             payload: message.payload,
@@ -293,13 +313,16 @@ impl Service<Submission> for OpenService {
                 reply: None,
             }))))),
             Ok(mut batch) => {
-                let Some(span) = self.shared.spans.open(batch.trace, || self.arrival(&batch)) else { return self.inner.call(batch) };
+                let Some(span) = self.shared.spans.open(batch.trace, || self.arrival(&batch)) else {
+                    return self.inner.call(batch);
+                };
                 batch.span = Some(Arc::clone(&span));
                 let answer = self.inner.call(batch);
                 Box::pin(async move { span.answered(answer.await) })
             }
             Err(unreadable) => {
-                let span = self.shared.spans.open(unreadable.trace, || self.arrival_of_unreadable(&origin, &unreadable));
+                let span =
+                    self.shared.spans.open(unreadable.trace, || self.arrival_of_unreadable(&origin, &unreadable));
                 let answer = self.unreadable(&origin, *unreadable);
                 Box::pin(ready(match span {
                     Some(span) => span.answered(answer),

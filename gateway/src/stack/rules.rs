@@ -50,7 +50,8 @@ impl Rules {
     /// # Errors
     /// `malformed` or `too_large` when a value makes no legal attribute.
     pub fn apply(&self, message: &Message, origin: &Origin, attributes: &mut Attributes) -> Result<(), AttributeFault> {
-        let Some((rule, captured)) = self.rules.iter().find_map(|rule| Some((rule, captures(rule, &message.subject)?))) else {
+        let Some((rule, captured)) = self.rules.iter().find_map(|rule| Some((rule, captures(rule, &message.subject)?)))
+        else {
             return Ok(());
         };
         for (name, template) in &rule.set {
@@ -58,11 +59,13 @@ impl Rules {
                 continue;
             }
             let in_source = name == "source";
-            let value = template.render(|name| look_up(name, &captured, message, origin).map(|value| escaped(value, in_source)));
+            let value = template
+                .render(|name| look_up(name, &captured, message, origin).map(|value| escaped(value, in_source)));
             match value {
                 Ok(value) => attributes.set(name, &value, Kind::String)?,
                 Err(missing) => {
-                    let detail = format!("the envelope rule for {name:?} needs {missing:?}, which this message has not");
+                    let detail =
+                        format!("the envelope rule for {name:?} needs {missing:?}, which this message has not");
                     return Err(AttributeFault::new(Word::MissingAttribute, detail));
                 }
             }
@@ -161,7 +164,8 @@ mod tests {
 
     fn find(pattern: &str, text: &str) -> Option<Vec<(String, String)>> {
         let template: Template = pattern.parse().unwrap();
-        matched(template.parts(), text, Vec::new()).map(|found| found.into_iter().map(|(name, value)| (name, value.to_owned())).collect())
+        matched(template.parts(), text, Vec::new())
+            .map(|found| found.into_iter().map(|(name, value)| (name, value.to_owned())).collect())
     }
 
     #[test]

@@ -192,14 +192,22 @@ impl Metrics {
     fn register_door(&self) {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         let r = &mut *registry;
-        r.register("anygate_events_received", "Events read from messages; unreadable bytes count as one", self.received.clone());
+        r.register(
+            "anygate_events_received",
+            "Events read from messages; unreadable bytes count as one",
+            self.received.clone(),
+        );
         r.register("anygate_events_refused", "Events of which nothing was kept", self.refused.clone());
         r.register("anygate_events_dropped", "Events dropped at the door", self.dropped.clone());
         r.register("anygate_events_duplicate", "Events that had been kept before", self.duplicate.clone());
         r.register("anygate_events_kept", "Events kept", self.kept.clone());
         r.register("anygate_events_targeted", "Kept events times the backends each goes to", self.targeted.clone());
         r.register("anygate_events_unrouted", "Events that no route took", self.unrouted.clone());
-        r.register("anygate_listener_refused", "Connections and messages refused before they were events", self.listener_refused.clone());
+        r.register(
+            "anygate_listener_refused",
+            "Connections and messages refused before they were events",
+            self.listener_refused.clone(),
+        );
         r.register("anygate_listener_connections", "Open connections", self.connections.clone());
         r.register_with_unit(
             "anygate_ack_duration",
@@ -221,7 +229,11 @@ impl Metrics {
         r.register("anygate_lane_entered", "Events given to a lane", self.lane_entered.clone());
         r.register("anygate_lane_recovered", "Events found undelivered at start", self.lane_recovered.clone());
         r.register("anygate_lane_delivered", "Events that the backend confirmed", self.lane_delivered.clone());
-        r.register("anygate_lane_dead_lettered", "Events that became dead letters of this lane", self.lane_dead_lettered.clone());
+        r.register(
+            "anygate_lane_dead_lettered",
+            "Events that became dead letters of this lane",
+            self.lane_dead_lettered.clone(),
+        );
         r.register("anygate_lane_dropped", "Events that a lane gave up", self.lane_dropped.clone());
         r.register("anygate_lane_pending", "Events that wait in a lane", self.lane_pending.clone());
         r.register_with_unit(
@@ -242,10 +254,25 @@ impl Metrics {
         );
         r.register("anygate_store_id_reused", "Same source and id with other data", self.id_reused.clone());
         r.register("anygate_dead_letters_replayed", "Dead letters sent again", self.replayed.clone());
-        r.register_with_unit("anygate_journal_size", "Journal bytes that lanes still need", Unit::Bytes, self.journal_size.clone());
-        r.register_with_unit("anygate_journal_capacity", "Journal bytes at most", Unit::Bytes, self.journal_capacity.clone());
+        r.register_with_unit(
+            "anygate_journal_size",
+            "Journal bytes that lanes still need",
+            Unit::Bytes,
+            self.journal_size.clone(),
+        );
+        r.register_with_unit(
+            "anygate_journal_capacity",
+            "Journal bytes at most",
+            Unit::Bytes,
+            self.journal_capacity.clone(),
+        );
         r.register("anygate_journal_group_size", "Events per fdatasync", self.journal_group_size.clone());
-        r.register_with_unit("anygate_journal_fsync_mean", "Mean fdatasync time", Unit::Seconds, self.journal_fsync.clone());
+        r.register_with_unit(
+            "anygate_journal_fsync_mean",
+            "Mean fdatasync time",
+            Unit::Seconds,
+            self.journal_fsync.clone(),
+        );
     }
 
     /// Handles for one listener.
@@ -304,5 +331,9 @@ impl Metrics {
 }
 
 fn by_protocol(listener: &str, protocol: &'static str, version: &'static str) -> ByProtocol {
-    ByProtocol { anygate_listener: listener.to_owned(), network_protocol_name: protocol, network_protocol_version: version }
+    ByProtocol {
+        anygate_listener: listener.to_owned(),
+        network_protocol_name: protocol,
+        network_protocol_version: version,
+    }
 }

@@ -174,7 +174,14 @@ impl Ring {
         self.hop(event, backend, Err((death.word, death.detail.clone())), death.attempts, after);
     }
 
-    fn hop(&self, event: &Event, backend: &ByteStr, place: Result<Position, (Word, ByteStr)>, attempts: u32, after: Duration) {
+    fn hop(
+        &self,
+        event: &Event,
+        backend: &ByteStr,
+        place: Result<Position, (Word, ByteStr)>,
+        attempts: u32,
+        after: Duration,
+    ) {
         let (trace_id, id) = (event.trace.trace_id, event.envelope.shared_id());
         let hop = Delivered { trace_id, id, lsn: event.lsn, backend: backend.clone(), place, attempts, after };
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
@@ -188,13 +195,15 @@ impl Ring {
             let hex = TraceContext { trace_id: *trace, span_id: [0; 8], flags: 0 }.trace_id_hex();
             id == text || (text.len() >= 8 && hex.starts_with(text))
         };
-        let deliveries: Vec<&Delivered> = inner.deliveries.iter().filter(|hop| wanted(&hop.trace_id, &hop.id)).collect();
+        let deliveries: Vec<&Delivered> =
+            inner.deliveries.iter().filter(|hop| wanted(&hop.trace_id, &hop.id)).collect();
         inner
             .events
             .iter()
             .filter(|seen| wanted(&seen.trace.trace_id, seen.envelope.id()))
             .map(|seen| {
-                let own = |hop: &&&Delivered| hop.trace_id == seen.trace.trace_id && hop.id.as_str() == seen.envelope.id();
+                let own =
+                    |hop: &&&Delivered| hop.trace_id == seen.trace.trace_id && hop.id.as_str() == seen.envelope.id();
                 (seen.clone(), deliveries.iter().filter(own).map(|hop| (*hop).clone()).collect())
             })
             .collect()
@@ -220,7 +229,8 @@ impl Ring {
             let route = |number: &u32| Some(batch.plan.as_ref()?.routes().get(*number as usize)?.name.clone());
             let routes = item.routes.iter().filter_map(route).collect();
             // An error says that nobody listens any more.
-            let _nobody = self.tail.send(Tailed { envelope: item.envelope.clone(), door: batch.door.clone(), outcome, routes });
+            let _nobody =
+                self.tail.send(Tailed { envelope: item.envelope.clone(), door: batch.door.clone(), outcome, routes });
         }
     }
 }

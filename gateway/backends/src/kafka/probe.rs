@@ -84,7 +84,9 @@ fn unreachable_why(line: &Line, code: Code) -> Why {
 
 fn of_topic(topic: &str, metadata: &Metadata) -> Result<Facts, Why> {
     let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
-        return Err(Why::new(Word::BackendUnavailable, format!("the brokers know no topic {topic:?}: create it")).wrong_place());
+        return Err(
+            Why::new(Word::BackendUnavailable, format!("the brokers know no topic {topic:?}: create it")).wrong_place()
+        );
     };
     if let Some(error) = found.error() {
         let code = Code::from(error);
@@ -95,7 +97,9 @@ fn of_topic(topic: &str, metadata: &Metadata) -> Result<Facts, Why> {
             )
             .wrong_place()),
             Outcome::Destination(why) => Err(Why::new(why.word, format!("the topic {topic:?}: {code}")).wrong_place()),
-            Outcome::Record(why) | Outcome::Retry(why) => Err(Why::new(why.word, format!("the topic {topic:?}: {code}"))),
+            Outcome::Record(why) | Outcome::Retry(why) => {
+                Err(Why::new(why.word, format!("the topic {topic:?}: {code}")))
+            }
             Outcome::Done(_) => Ok(Facts::default()),
         };
     }

@@ -22,6 +22,9 @@ use tokio::time::timeout;
 const TEXT_MAX: usize = 65_535;
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  anygate send mqtt sensors/hh/7/temperature '{\"celsius\":21.5}'\n  anygate send mqtt sensors/hh/7/temperature 21.5 --version 3.1.1 --qos 0\n  anygate send mqtt t '{}' --prop specversion=1.0 --prop id=1 --prop type=t --prop source=/s"
+)]
 pub(super) struct Mqtt {
     /// The topic
     topic: String,

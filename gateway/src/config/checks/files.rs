@@ -9,9 +9,9 @@ use transports::net::config::{AuthMethod, ListenerAuth};
 
 use super::Found;
 use crate::config::draft::Draft;
-use crate::telemetry::spans::Receiver;
 use crate::config::model::Backend;
 use crate::config::payload::compile_schema;
+use crate::telemetry::spans::Receiver;
 
 pub(super) fn check(draft: &Draft<'_>, folder: &Path, env: &Lookup<'_>, found: &mut Found<'_>) {
     schemas(draft, folder, found);
