@@ -87,6 +87,8 @@ class Bench:
         self.target = target
         self.anygate = target / "release" / "anygate"
         self.reference = target / "release" / "examples" / "reference"
+        # The same generator for every contestant; another build of it only changes what is left for the servers.
+        self.generator = options.generator or self.anygate
 
     def cargo(self, *arguments):
         environment = dict(os.environ, CARGO_TARGET_DIR=str(self.target))
@@ -130,7 +132,7 @@ class Bench:
 
     def load(self, protocol, *arguments):
         """`anygate bench`, whose own cost is small; the same generator for every contestant."""
-        command = [str(self.anygate), "bench", protocol, *map(str, arguments), "--rate", "max", "--for", f"{self.options.seconds:g}s", "--json"]
+        command = [str(self.generator), "bench", protocol, *map(str, arguments), "--rate", "max", "--for", f"{self.options.seconds:g}s", "--json"]
         done = subprocess.run(command, text=True, capture_output=True, timeout=self.options.seconds + 60)
         if not done.stdout.strip().startswith("{"):
             raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()[-400:]}")

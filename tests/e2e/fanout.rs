@@ -145,3 +145,25 @@ fn a_record_too_large_for_its_topic_is_a_letter_of_that_backend_only() {
     assert_eq!(metrics.sum("anygate_lane_dead_lettered_total", &[("anygate_backend", "bus")]), 1.0);
     assert_eq!(metrics.sum("anygate_lane_dead_lettered_total", &[("anygate_backend", "keep")]), 0.0);
 }
+
+#[test]
+fn a_burst_of_small_records_fits_a_topic_that_takes_small_batches() {
+    let Some(kafka) = services::kafka() else { return };
+    let topic = services::fresh("narrow");
+    // The broker's limit is for a batch of records: together these are above it, each of them is not.
+    services::create_topic(&kafka, &topic, 1, &["max.message.bytes=4000"]);
+    let place = Place::with(&format!(
+        "routes:\n  - {{ name: all, to: [bus] }}\nbackends:\n  bus: {{ kafka: {{ brokers: [\"{kafka}\"], topic: {topic} }} }}\n"
+    ));
+    let running = place.start();
+    let lines: String = (0..60).map(|number| format!("{{\"n\":{number},\"pad\":\"{}\"}}\n", "p".repeat(300))).collect();
+    let answer = running.post("/events", &[("content-type", "application/x-ndjson")], lines);
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    eventually("nothing waits", 20, || {
+        let sum = |name: &str| running.metrics().sum(name, &[("anygate_backend", "bus")]);
+        (sum("anygate_lane_delivered_total") + sum("anygate_lane_dead_lettered_total") == 60.0).then_some(())
+    });
+    let letters = running.metrics().sum("anygate_lane_dead_lettered_total", &[("anygate_backend", "bus")]);
+    assert_eq!(letters, 0.0, "records that the topic takes became dead letters");
+    assert_eq!(services::records(&kafka, &topic).len(), 60);
+}

@@ -147,7 +147,7 @@ fn records_are_as_the_binding_says() {
     let reading = records.iter().find(|record| record["key"] == "3").unwrap();
     assert_eq!(reading["headers"]["ce_source"], "/sites/hh/devices/3", "{reading:#}");
     assert_eq!(reading["headers"]["ce_type"], "com.acme.sensor.temperature");
-    assert_eq!(running.rows_at_least(8).len(), 8, "all of them are in the store");
+    assert_eq!(running.rows_at_least(10).len(), 10, "all of them are in the store");
     assert_eq!(running.term(), Some(0), "{}", running.stderr());
 }
 

@@ -60,7 +60,8 @@ pub trait Backend: Send + Sync + 'static {
     fn deliver(&self, events: Events) -> BoxFuture<'static, Vec<Outcome>>;
 
     /// Looks at the far end without delivering: is it reachable, does the destination exist. Asked at start, by
-    /// `check --connect`, and while a destination fault holds the lane.
+    /// `check --connect`, and while a destination fault holds the lane. A lane delivers nothing before the first success: by then
+    /// the backend knows what the far end takes.
     fn probe(&self) -> BoxFuture<'static, Result<(), Why>> {
         Box::pin(async { Ok(()) })
     }

@@ -131,6 +131,7 @@ impl Runner {
     }
 
     pub(super) fn probed(&mut self, outcome: Result<(), Why>) {
+        self.known |= outcome.is_ok();
         match outcome {
             Ok(()) if self.is_slow() => {
                 let detail = "the far end answers, but confirms nothing";

@@ -32,6 +32,8 @@ const READ_BYTES: usize = 256 * 1024;
 pub(super) const DELIVERY_EVENTS: usize = 4096;
 /// How often a held destination is probed.
 pub(super) const PROBE_EVERY: Duration = Duration::from_secs(2);
+/// How often the age of the oldest event is published.
+const AGE_EVERY: Duration = Duration::from_millis(200);
 /// After this time without a confirmation the far end is probed, and what the probe says is said.
 const SLOW: Duration = Duration::from_secs(5);
 /// How often deadlines and dead letters that found no room are looked at.
@@ -48,6 +50,13 @@ pub(super) struct Job {
 /// A delivery under way: its number, and what comes back.
 type Flight = BoxFuture<'static, (u64, Vec<Job>, Vec<Outcome>)>;
 
+/// When a delivery began, and when the oldest of its events was received.
+pub(super) struct Began {
+    wall: SystemTime,
+    at: Instant,
+    oldest: Option<SystemTime>,
+}
+
 /// Runs one lane until it is told to stop and nothing is under way.
 pub struct Runner {
     pub(super) lane: Arc<Lane>,
@@ -58,7 +67,7 @@ pub struct Runner {
     /// When the delivery began whose outcomes are being treated.
     pub(super) landing: SystemTime,
     /// When each delivery under way began, by its number.
-    pub(super) began: BTreeMap<u64, (SystemTime, Instant)>,
+    pub(super) began: BTreeMap<u64, Began>,
     pub(super) probe: FuturesUnordered<BoxFuture<'static, Result<(), Why>>>,
     pub(super) probe_due: Option<Instant>,
     pub(super) under_way: (usize, usize),
@@ -71,6 +80,10 @@ pub struct Runner {
     /// Dead letters appended but not durable yet, with the event they stand for.
     pub(super) unsynced: VecDeque<(Lsn, u64)>,
     pub(super) exhausted: bool,
+    /// Whether a probe has ever succeeded: before that nothing is delivered, because what the far end takes is not known.
+    pub(super) known: bool,
+    /// When the age of the oldest event was last published.
+    pub(super) aged: Instant,
 }
 
 impl Runner {
@@ -96,6 +109,8 @@ impl Runner {
             letters: VecDeque::new(),
             unsynced: VecDeque::new(),
             exhausted: false,
+            known: false,
+            aged: Instant::now(),
         })
     }
 
@@ -134,7 +149,8 @@ impl Runner {
 
     fn can_read(&self) -> bool {
         let held = self.lane.health.trouble().is_some_and(|trouble| trouble.destination);
-        !held
+        self.known
+            && !held
             && self.under_way.0 < WINDOW_EVENTS
             && self.under_way.1 < WINDOW_BYTES
             && self.strands.has_room()
@@ -214,15 +230,16 @@ impl Runner {
             // `deliver` takes its place in line before it returns: order is the order of these calls.
             let outcome = self.lane.backend.deliver(events);
             let number = self.began.last_key_value().map_or(0, |(number, _)| number + 1);
-            self.began.insert(number, (SystemTime::now(), Instant::now()));
+            let oldest = jobs.iter().map(|job| job.event.received).min();
+            self.began.insert(number, Began { wall: SystemTime::now(), at: Instant::now(), oldest });
             self.flights.push(Box::pin(async move { (number, jobs, outcome.await) }));
             jobs = rest;
         }
     }
 
     fn landed(&mut self, number: u64, jobs: Vec<Job>, outcomes: Vec<Outcome>) {
-        if let Some((began, _)) = self.began.remove(&number) {
-            self.landing = began;
+        if let Some(began) = self.began.remove(&number) {
+            self.landing = began.wall;
         }
         self.under_way.0 -= jobs.len();
         self.under_way.1 -= jobs.iter().map(|job| job.event.envelope.size()).sum::<usize>();
@@ -266,7 +283,7 @@ impl Runner {
     /// Whether the oldest delivery under way waits for its confirmation for too long: a producer that retries by itself would
     /// wait for ever, and nobody would know.
     pub(super) fn is_slow(&self) -> bool {
-        self.began.first_key_value().is_some_and(|(_, (_, began))| began.elapsed() > SLOW)
+        self.began.first_key_value().is_some_and(|(_, began)| began.at.elapsed() > SLOW)
     }
 
     fn next_tick(&self) -> Duration {
@@ -277,7 +294,15 @@ impl Runner {
         due.map_or(look, |due| due.saturating_duration_since(now).min(look)).max(Duration::from_millis(1))
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
         self.lane.meter.inflight.set(i64::try_from(self.under_way.0).unwrap_or(i64::MAX));
+        if self.aged.elapsed() < AGE_EVERY {
+            return;
+        }
+        self.aged = Instant::now();
+        let under_way = self.began.values().filter_map(|began| began.oldest).min();
+        let oldest = under_way.into_iter().chain(self.strands.oldest()).min();
+        let age = oldest.and_then(|oldest| oldest.elapsed().ok()).unwrap_or_default();
+        self.lane.meter.oldest_age.set(age.as_secs_f64());
     }
 }

@@ -6,7 +6,7 @@ use schemas::Event;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// Most bytes of events that wait in strands; above it the lane reads no more.
@@ -86,6 +86,15 @@ impl Strands {
         }
     }
 
+    /// When the oldest event that waits was received.
+    pub fn oldest(&self) -> Option<SystemTime> {
+        self.waiting
+            .values()
+            .filter_map(|strand| strand.queue.first_key_value())
+            .map(|(_, waiting)| waiting.event.received)
+            .min()
+    }
+
     /// When the next strand is due.
     pub fn next_due(&self) -> Option<Instant> {
         self.waiting.values().filter(|strand| !strand.queue.is_empty()).filter_map(|strand| strand.due).min()
@@ -138,7 +147,6 @@ pub fn backoff(attempts: u32, low: Duration, high: Duration, random: u32) -> Dur
 mod tests {
     use super::*;
     use schemas::{AckLevel, Attributes, ByteStr, Door, Headers, Kind, TraceContext};
-    use std::time::SystemTime;
 
     fn waiting(lsn: u64) -> Waiting {
         let mut attributes = Attributes::default();

@@ -43,7 +43,9 @@ impl Admit {
     pub fn admit(&self, mut batch: Batch) -> Result<Result<Ticket, Refusal>, Box<Batch>> {
         if let Some(refusal) = refusal_of(&batch) {
             if !batch.wants.cannot_refuse {
+                batch.refuse_rest(refusal.word);
                 count::refused(&batch);
+                self.shared.ring.message(&batch, 0, 0);
                 return Ok(Err(refusal));
             }
             mark_dead(&mut batch);

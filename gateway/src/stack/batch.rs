@@ -163,6 +163,13 @@ impl Batch {
         self.items.iter_mut().filter(|item| item.fate.is_none()).map(move |item| (item, door))
     }
 
+    /// Nothing of the batch is kept: its good events are refused with the bad one.
+    pub fn refuse_rest(&mut self, word: Word) {
+        for item in &mut self.items {
+            item.fate.get_or_insert_with(|| ItemVerdict::Refused(word, "refused with its batch".into()));
+        }
+    }
+
     /// A batch of other items with the same surroundings: what a route's pipeline sees. It takes no room of its own.
     #[must_use]
     pub fn part(&self, items: SmallVec<[Item; 1]>) -> Batch {

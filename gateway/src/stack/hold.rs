@@ -69,6 +69,8 @@ impl Hold {
                 match batch.held.take() {
                     Some(refusal) => {
                         batch.meter.refused_whole(batch.origin.version, refusal.word, events);
+                        batch.refuse_rest(refusal.word);
+                        self.shared.ring.message(&batch, 0, 0);
                         Ok(Err(refusal))
                     }
                     None => Err(Box::new(batch)),
@@ -84,6 +86,8 @@ impl Hold {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() || self.shared.is_stopping() {
                 batch.meter.refused_whole(batch.origin.version, refusal.word, batch.len());
+                batch.refuse_rest(refusal.word);
+                self.shared.ring.message(&batch, 0, 0);
                 return Err(refusal);
             }
             let pause = refusal.retry_after.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN).min(left);

@@ -20,6 +20,8 @@ pub const EVENTS_MAX: usize = 8192;
 pub const DELIVERIES_MAX: usize = 16384;
 /// Events that a slow live tail may be behind before it misses some.
 const TAIL_BEHIND_MAX: usize = 1024;
+/// Data above this is left out of a live tail: the tail must not hold much memory.
+const TAIL_DATA_MAX: usize = 64 * 1024;
 
 /// What the ring knows of one event.
 #[derive(Clone)]
@@ -77,7 +79,7 @@ pub struct Delivered {
 /// One event for a live tail.
 #[derive(Clone, Debug)]
 pub struct Tailed {
-    /// The event with its data.
+    /// The event, with its data unless that is larger than 64 KiB.
     pub envelope: Envelope,
     /// The door it came through.
     pub door: Door,
@@ -228,9 +230,10 @@ impl Ring {
             };
             let route = |number: &u32| Some(batch.plan.as_ref()?.routes().get(*number as usize)?.name.clone());
             let routes = item.routes.iter().filter_map(route).collect();
+            let large = item.envelope.data().len() > TAIL_DATA_MAX;
+            let envelope = if large { item.envelope.without_data() } else { item.envelope.clone() };
             // An error says that nobody listens any more.
-            let _nobody =
-                self.tail.send(Tailed { envelope: item.envelope.clone(), door: batch.door.clone(), outcome, routes });
+            let _nobody = self.tail.send(Tailed { envelope, door: batch.door.clone(), outcome, routes });
         }
     }
 }

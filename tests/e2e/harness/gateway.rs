@@ -8,7 +8,7 @@ use super::{
 use serde_json::Value;
 use std::{
     fs,
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Mutex, OnceLock},
@@ -294,11 +294,4 @@ impl Drop for Running<'_> {
             );
         }
     }
-}
-
-/// What a pipe still holds, as text.
-pub fn text(mut pipe: impl Read) -> String {
-    let mut found = String::new();
-    pipe.read_to_string(&mut found).unwrap();
-    found
 }

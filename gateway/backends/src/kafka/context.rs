@@ -14,6 +14,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 /// Why a producer must be replaced by a new one.
@@ -27,10 +28,18 @@ pub(crate) enum Alarm {
     SmallerBatches,
 }
 
+/// A `batch.size` that no second record fits into.
+pub(crate) const ALONE: usize = 1;
+/// How long records go alone after a batch was refused whose limit is not known.
+const ALONE_FOR: Duration = Duration::from_secs(60);
+
 /// What is known of one backend's far end; outlives its producers.
 pub(crate) struct Known {
     /// The largest record batch that the topic takes.
     pub(crate) limit: AtomicUsize,
+    /// The largest batch that is made now, whatever the limit.
+    pub(crate) cap: AtomicUsize,
+    alone_since: Mutex<Option<Instant>>,
     alarm: Mutex<Option<Alarm>>,
     last_error: Mutex<String>,
     statistics: Mutex<Option<Figures>>,
@@ -54,10 +63,33 @@ impl Known {
     pub(crate) fn new(limit: usize) -> Known {
         Known {
             limit: AtomicUsize::new(limit),
+            cap: AtomicUsize::new(usize::MAX),
+            alone_since: Mutex::default(),
             alarm: Mutex::default(),
             last_error: Mutex::default(),
             statistics: Mutex::default(),
         }
+    }
+
+    /// The topic refused a batch of a producer that makes them up to `batch_bytes`. When the topic's limit explains it, the next
+    /// producer keeps to that; else every record goes alone for a while, so that only the one that is too large is refused.
+    pub(crate) fn batch_refused(&self, batch_bytes: usize) {
+        if self.limit.load(Ordering::Relaxed) >= batch_bytes {
+            self.cap.store(ALONE, Ordering::Relaxed);
+            *self.alone_since.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+        self.raise(Alarm::SmallerBatches);
+    }
+
+    /// Whether records went alone for long enough: then batches are tried again.
+    pub(crate) fn batch_again(&self) -> bool {
+        let mut since = self.alone_since.lock().unwrap_or_else(PoisonError::into_inner);
+        if since.is_none_or(|since| since.elapsed() < ALONE_FOR) {
+            return false;
+        }
+        *since = None;
+        self.cap.store(usize::MAX, Ordering::Relaxed);
+        true
     }
 
     pub(crate) fn raise(&self, alarm: Alarm) {
@@ -107,9 +139,9 @@ impl Context {
             }
             Code::MessageSizeTooLarge | Code::MessageBatchTooLarge => {
                 let limit = self.known.limit.load(Ordering::Relaxed);
-                if bytes < limit && limit < self.batch_bytes {
-                    // The record is small enough: it was the batch that was not.
-                    self.known.raise(Alarm::SmallerBatches);
+                if bytes < limit && self.batch_bytes > ALONE {
+                    // The record may be small enough: it was the batch that was not.
+                    self.known.batch_refused(self.batch_bytes);
                     fault::outcome(Code::Retry, "the topic takes smaller batches than were sent")
                 } else {
                     fault::outcome(code, &format!("{bytes} bytes; the topic takes {limit}"))

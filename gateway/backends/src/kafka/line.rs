@@ -74,7 +74,8 @@ impl Line {
 
     /// The size of record batches that the topic takes, as far as is known.
     pub(crate) fn batch_bytes(&self) -> usize {
-        self.known.limit.load(Ordering::Relaxed).min(BATCH_BYTES)
+        let cap = self.known.cap.load(Ordering::Relaxed);
+        self.known.limit.load(Ordering::Relaxed).min(BATCH_BYTES).min(cap)
     }
 
     fn make(&self) -> Result<Producer, KafkaError> {
@@ -162,6 +163,9 @@ impl Line {
             // The error event of a fatal error does not always come before records fail of it.
             if producer.as_ref().is_some_and(|producer| producer.client().fatal_error().is_some()) {
                 self.known.raise(Alarm::Fatal);
+            }
+            if self.known.batch_again() {
+                self.known.raise(Alarm::SmallerBatches);
             }
             if let Some(alarm) = self.known.take_alarm() {
                 let calm = again.elapsed() > PAUSE_MAX;

@@ -43,6 +43,8 @@ pub struct Counts {
     pub received: u64,
     /// Nothing kept.
     pub refused: u64,
+    /// Messages that a listener refused before they were events: attributes that its binding cannot take.
+    pub at_listener: u64,
     /// Dropped as configured.
     pub dropped: u64,
     /// Kept before.
@@ -165,6 +167,7 @@ impl Counts {
         Counts {
             received: sum("anygate_events_received_total"),
             refused: sum("anygate_events_refused_total"),
+            at_listener: sum("anygate_listener_refused_total"),
             dropped: sum("anygate_events_dropped_total"),
             duplicate: sum("anygate_events_duplicate_total"),
             kept: sum("anygate_events_kept_total"),

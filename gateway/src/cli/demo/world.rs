@@ -113,8 +113,8 @@ impl Device {
         format!("{}-{}", self.site, self.name)
     }
 
-    /// Its next message.
-    pub fn next(&mut self) -> Parcel {
+    /// The next message that it sends.
+    pub fn send(&mut self) -> Parcel {
         self.celsius += random::unit() * 4.0 - 1.95 + if below(40) == 0 { 25.0 } else { 0.0 };
         let celsius = (self.celsius * 10.0).round() / 10.0;
         let too_hot = celsius >= 80.0;
@@ -126,7 +126,7 @@ impl Device {
         let fault = if is_bad() { Some(below(4)) } else { None };
         match self.protocol {
             Protocol::Mqtt5 | Protocol::Http => self.modern(&reading, fault),
-            Protocol::Mqtt311 => self.old(reading, fault),
+            Protocol::Mqtt311 => self.old(&reading, fault),
         }
     }
 
@@ -163,7 +163,7 @@ impl Device {
     }
 
     /// MQTT 3.1.1 has no user properties: a structured event is the only one that can carry a trace.
-    fn old(&self, reading: Value, fault: Option<u64>) -> Parcel {
+    fn old(&self, reading: &Value, fault: Option<u64>) -> Parcel {
         let trace = new_trace();
         let mut event = json!({
             "specversion": "1.0",
@@ -210,8 +210,8 @@ impl Service {
         Service { name }
     }
 
-    /// Its next message.
-    pub fn next(&mut self) -> Parcel {
+    /// The next message that it sends.
+    pub fn send(&mut self) -> Parcel {
         if is_bad() {
             return self.bad();
         }

@@ -127,7 +127,7 @@ pub(super) fn print(said: &Said, json: bool) -> Exit {
             }
         }
         Outcome::Unknown(what) => {
-            println!("unknown  {}; it may have been kept: send it again with the same id", safe(what))
+            println!("unknown  {}; it may have been kept: send it again with the same id", safe(what));
         }
         Outcome::Unreachable(what) => {
             eprintln!(
@@ -142,7 +142,7 @@ pub(super) fn print(said: &Said, json: bool) -> Exit {
     }
     match (&said.outcome, &said.trace) {
         (Outcome::Refused { word, .. }, _) if word.parse::<schemas::Word>().is_ok() => {
-            println!("         anygate errors {word}")
+            println!("         anygate errors {word}");
         }
         (_, Some(trace)) => println!("         anygate trace {}", safe(trace)),
         (_, None) => {}
