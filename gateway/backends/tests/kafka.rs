@@ -225,7 +225,6 @@ async fn faults_of_the_record_and_of_the_place() {
     let kafka = kafka(&cluster, "t");
     deliver(&kafka, events([event(1, "a", "x")])).await;
     for (code, expected) in [
-        (Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, ("record", Some(Word::TooLarge))),
         (Code::RD_KAFKA_RESP_ERR_INVALID_RECORD, ("record", Some(Word::Malformed))),
         (Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, ("destination", Some(Word::Forbidden))),
     ] {
@@ -237,6 +236,37 @@ async fn faults_of_the_record_and_of_the_place() {
         let outcomes = deliver(&kafka, events([event(3, "c", "x")])).await;
         assert_eq!(word(&outcomes[0]).0, "done", "after {code:?}: {outcomes:?}");
     }
+    kafka.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_batch_is_not_its_records_fault() {
+    let cluster = cluster("t", 1);
+    let kafka = kafka(&cluster, "t");
+    deliver(&kafka, events([event(1, "a", "x")])).await;
+    let refuse = || cluster.request_errors(RDKafkaApiKey::Produce, &[Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
+    refuse();
+    let outcomes = deliver(&kafka, events([event(2, "b", "x"), event(3, "c", "x")])).await;
+    assert!(outcomes.iter().all(|outcome| word(outcome).0 == "retry"), "nobody knows which one it was: {outcomes:?}");
+    // A producer that sends each record alone takes its place.
+    for _ in 0..100 {
+        if kafka.figures().iter().any(|(name, value)| name.contains("replaced") && *value > 0.0) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let mut outcomes = deliver(&kafka, events([event(2, "b", "x")])).await;
+    for _ in 0..50 {
+        if word(&outcomes[0]).0 == "done" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        outcomes = deliver(&kafka, events([event(2, "b", "x")])).await;
+    }
+    assert_eq!(word(&outcomes[0]).0, "done");
+    refuse();
+    let outcomes = deliver(&kafka, events([event(3, "c", "x")])).await;
+    assert_eq!(word(&outcomes[0]), ("record", Some(Word::TooLarge)), "alone, it is the record");
     kafka.close().await;
 }
 

@@ -244,12 +244,15 @@ impl Running<'_> {
     /// Waits until the store `keep` has so many rows.
     #[track_caller]
     pub fn rows_at_least(&self, count: usize) -> Rows {
-        let mut found = 0;
-        eventually(&format!("{count} rows in the store"), 15, || {
+        let until = Instant::now() + Duration::from_secs(15);
+        loop {
             let rows = self.rows();
-            found = rows.len();
-            (found >= count).then_some(rows)
-        })
+            if rows.len() >= count {
+                return rows;
+            }
+            assert!(Instant::now() < until, "{} of {count} rows in the store: {:?}", rows.len(), rows.ids());
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// The ids in the store `keep`, once everything sent so far has arrived: a last message goes after it. `routed` is a type that

@@ -149,7 +149,7 @@ async fn device_life(mut device: Device, protocol: Protocol, address: SocketAddr
 /// A PUBACK below 0x80 says that the ack level of the route is reached: `durable`, in the demo.
 fn mqtt_answer(said: Result<Said, LinkFault>) -> Answer {
     match said {
-        Ok(said) if said.code < 0xff => Answer::Acked { level: "durable".to_owned(), dead_letter: None },
+        Ok(said) if said.code < 0x80 => Answer::Acked { level: "durable".to_owned(), dead_letter: None },
         Ok(said) | Err(LinkFault::Said(_, said)) => {
             let (word, detail) = said.reason.split_once(": ").unwrap_or((&said.reason, ""));
             let word = if word.is_empty() { format!("0x{:02x}", said.code) } else { word.to_owned() };
