@@ -76,3 +76,22 @@ fn the_middleware_refuses_what_lacks_the_attribute() {
         matches!(&batch.items[1].fate, Some(ItemVerdict::Refused(Word::MissingAttribute, detail)) if detail.contains("tenant"))
     );
 }
+
+/// A kind has its line in a registry and is named nowhere else in a list of all kinds: else adding one would be more than a
+/// module, its `mod` line and its registry line.
+#[test]
+fn no_list_of_kinds_but_the_registries() {
+    fn walk(folder: &std::path::Path, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if std::fs::read_to_string(&path).is_ok_and(|text| ["Backend::Null(", "Middleware::Limit("].iter().any(|kind| text.contains(kind))) {
+                found.push(path.display().to_string());
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), &mut found);
+    assert!(found.is_empty(), "these name a kind that has nothing of its own: {found:?}");
+}

@@ -255,11 +255,11 @@ def machine(folder):
         "cpu": model,
         "cores": os.cpu_count(),
         "kernel": platform.release(),
-        "filesystem": text_of("stat", "-f", "-c", "%T", str(folder)),
+        "filesystem": text_of("findmnt", "-n", "-o", "FSTYPE", "-T", str(folder)),
         "commit": text_of("git", "rev-parse", "--short=12", "HEAD"),
         "changed": bool(text_of("git", "status", "--porcelain", "--untracked-files=no")),
         "rustc": text_of("rustc", "--version"),
-        "mosquitto": text_of("mosquitto", "-h").replace("mosquitto version ", ""),
+        "mosquitto": text_of("mosquitto", "-h").replace(" version", ""),
         "date": time.strftime("%Y-%m-%d"),
     }
 

@@ -144,15 +144,18 @@ fn coded_bodies_and_the_limit_after_decoding() {
     assert_eq!(running.rows().len(), 2);
 }
 
+/// Headers, body, and the content type that the event is to have.
+type Bare = (&'static [(&'static str, &'static str)], &'static [u8], &'static str);
+
 #[test]
 fn bare_bodies_and_their_content_types() {
     let place = Place::with(KEEP);
     let running = place.start();
-    let form = ("content-type", "application/x-www-form-urlencoded");
-    let bodies: [(&[(&str, &str)], &[u8], &str); 5] = [
+    const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+    let bodies: [Bare; 5] = [
         (&[], b"{\"a\":1}", "application/json"),
-        (&[form], b"{\"a\":1}", "application/json"),
-        (&[form], b"a=1", "text/plain"),
+        (&[FORM], b"{\"a\":1}", "application/json"),
+        (&[FORM], b"a=1", "text/plain"),
         (&[], b"\xff\xfe", "application/octet-stream"),
         (&[("content-type", "image/png")], b"\x89PNG", "image/png"),
     ];

@@ -4,15 +4,13 @@ use std::path::{Path, PathBuf};
 
 /// The `store` backends with their files, in the config's order. The same places as the backend itself uses.
 pub fn paths(config: &Config) -> Vec<(String, PathBuf)> {
-    let of = |(name, backend): &(String, Backend)| match backend {
-        Backend::Store(store) => {
-            let path = match &store.path {
-                Some(path) => config.folder.join(path),
-                None => Path::new(&config.node.data_dir).join("store").join(format!("{name}.db")),
-            };
-            Some((name.clone(), path))
-        }
-        Backend::Kafka(_) | Backend::Null(_) => None,
+    let of = |(name, backend): &(String, Backend)| {
+        let Backend::Store(store) = backend else { return None };
+        let path = match &store.path {
+            Some(path) => config.folder.join(path),
+            None => Path::new(&config.node.data_dir).join("store").join(format!("{name}.db")),
+        };
+        Some((name.clone(), path))
     };
     config.backends.iter().filter_map(of).collect()
 }

@@ -58,7 +58,7 @@ fn over_mqtt_3_1_1() {
         let id = client.publish("words", event.as_bytes(), &Said::default());
         match client.next(5) {
             Some(answer) => {
-                assert!(!permanent && answer.puback() == (id, 0), "on_reject: disconnect, {}: {answer:x?}", case.word)
+                assert!(!permanent && answer.puback() == (id, 0), "on_reject: disconnect, {}: {answer:x?}", case.word);
             }
             None => assert!(permanent, "{}: closed", case.word),
         }

@@ -18,14 +18,11 @@ pub(super) fn check(draft: &Draft<'_>, found: &mut Found<'_>) {
         if is_kafka {
             properties(inner, found);
         }
-        match &piece.value {
-            Some(Backend::Kafka(kafka)) => {
-                topic(kafka, inner, found);
-                key(kafka, inner, found);
-                tls(kafka, inner, found);
-                clear_text(kafka, inner, found);
-            }
-            Some(Backend::Store(_) | Backend::Null(_)) | None => {}
+        if let Some(Backend::Kafka(kafka)) = &piece.value {
+            topic(kafka, inner, found);
+            key(kafka, inner, found);
+            tls(kafka, inner, found);
+            clear_text(kafka, inner, found);
         }
     }
 }

@@ -28,21 +28,15 @@ pub(super) fn check(draft: &Draft<'_>, found: &mut Found<'_>) {
         }
     }
     for (node, step) in draft.steps() {
-        match step {
-            Middleware::Set(set) => {
-                settable(node, found);
-                for (name, template) in &set {
-                    if let Some(at) = node.get(name) {
-                        attributes_only(template, at, found);
-                    }
+        if let Middleware::Set(_) | Middleware::Extract(_) = step {
+            settable(node, found);
+        }
+        if let Middleware::Set(set) = step {
+            for (name, template) in &set {
+                if let Some(at) = node.get(name) {
+                    attributes_only(template, at, found);
                 }
             }
-            Middleware::Extract(_) => settable(node, found),
-            Middleware::Limit(_)
-            | Middleware::RateLimit(_)
-            | Middleware::Dedupe(_)
-            | Middleware::Validate(_)
-            | Middleware::Filter(_) => {}
         }
     }
 }
