@@ -3,7 +3,7 @@
 //! A message is counted once, when its fate is known: all of it here, in one place.
 use super::Batch;
 use crate::state::Shared;
-use schemas::{AckLevel, ItemVerdict};
+use schemas::{AckLevel, ItemVerdict, Word};
 
 /// Counts a batch of which nothing was kept. Events that were good are counted under the first bad one's word.
 pub fn refused(batch: &Batch) {
@@ -46,7 +46,8 @@ pub fn kept(shared: &Shared, batch: &Batch) {
                 route.matched.inc();
             }
         }
-        if item.routes.is_empty() {
+        let no_route = item.dead.as_ref().is_some_and(|(word, _)| *word == Word::NoRoute);
+        if no_route || matches!(item.fate, Some(ItemVerdict::Dropped(Word::Unrouted))) {
             batch.meter.unrouted(1);
         }
     }

@@ -59,7 +59,7 @@ impl Connection {
 
     pub fn try_open(port: u16) -> std::io::Result<Connection> {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        stream.set_read_timeout(Some(Duration::from_secs(45)))?;
         stream.set_nodelay(true)?;
         Ok(Connection { stream, read: Vec::new() })
     }

@@ -63,7 +63,10 @@ impl Writer {
             };
             match next {
                 Some(Command::Probe(answer)) => {
-                    let _ = answer.send(self.open().map_err(|fault| self.report(&fault)));
+                    let _ = answer.send(self.open().map_err(|fault| match fault {
+                        Fault::Place(_) | Fault::Sync(_) => self.report(&fault).wrong_place(),
+                        Fault::Wait(_) | Fault::Event(_) => self.report(&fault),
+                    }));
                 }
                 Some(Command::Close(answer)) => {
                     // Closing the last connection writes the WAL back into the file.
