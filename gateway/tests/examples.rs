@@ -86,7 +86,9 @@ fn no_list_of_kinds_but_the_registries() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 walk(&path, found);
-            } else if std::fs::read_to_string(&path).is_ok_and(|text| ["Backend::Null(", "Middleware::Limit("].iter().any(|kind| text.contains(kind))) {
+            } else if std::fs::read_to_string(&path)
+                .is_ok_and(|text| ["Backend::Null(", "Middleware::Limit("].iter().any(|kind| text.contains(kind)))
+            {
                 found.push(path.display().to_string());
             }
         }

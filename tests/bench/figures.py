@@ -290,6 +290,7 @@ def measure(options):
         end = {"load": os.getloadavg(), "disk": disk(bench)}
         return {
             "machine": machine(folder),
+            "built": not options.no_build,
             "rounds": options.rounds,
             "seconds": options.seconds,
             "begin": begin,

@@ -37,6 +37,7 @@ def surroundings(measured):
     about, begin, end = measured["machine"], measured["begin"], measured["end"]
     disks = " and ".join(f"p50 {moment['disk']['p50']} µs, p99 {moment['disk']['p99']} µs" for moment in (begin, end))
     state = " with changes that are not committed" if about["changed"] else ""
+    state += "" if measured["built"] else ", measured with a release build that was there already"
     broker = f" {about['mosquitto']}." if about["mosquitto"] else ""
     lines = [
         f"Measured on {about['date']}: {about['cpu']}, {about['cores']} cores, Linux {about['kernel']}, {about['filesystem']}; "

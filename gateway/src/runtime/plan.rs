@@ -81,6 +81,7 @@ impl Blueprint {
                     meter: Arc::new(metrics.meter(name, listener.kind(), Arc::clone(ring))),
                     sample: config.telemetry.sample,
                     partial: common.batch == BatchMode::Each,
+                    codec: common.codec.as_ref().and_then(|name| codecs::by_name(name.as_str())),
                     events_max: listener.plugin().max_events(),
                 },
                 pipeline: named(&pipelines, common.pipeline.iter().map(settings::Name::as_str)),

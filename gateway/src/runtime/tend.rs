@@ -77,8 +77,10 @@ fn gauges(shared: &Shared) {
     let stats = shared.journal.stats();
     shared.metrics.journal_size.set(number(stats.used_bytes));
     shared.metrics.journal_capacity.set(number(stats.capacity_bytes));
+    shared.metrics.spans_dropped.set(number(shared.spans.dropped()));
     if stats.groups > 0 {
         shared.metrics.journal_group_size.set(stats.events as f64 / stats.groups as f64);
+        shared.metrics.journal_fsync.set(stats.sync_micros as f64 / stats.groups as f64 / 1e6);
     }
     shared.lanes.refresh(&shared.journal);
     for lane in shared.lanes.iter() {

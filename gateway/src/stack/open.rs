@@ -32,7 +32,7 @@ use transports::{Origin, Room, Submission, Ticket};
 use uuid::Uuid;
 
 /// How one listener opens messages.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Open {
     /// The listener's envelope rules.
     pub rules: Arc<Rules>,
@@ -42,6 +42,8 @@ pub struct Open {
     pub sample: f64,
     /// Whether a batch is answered per event unless the sender says otherwise.
     pub partial: bool,
+    /// The codec of bare messages; `None`: by content type.
+    pub codec: Option<&'static dyn codecs::Codec>,
     /// Most events of one message.
     pub events_max: usize,
 }
@@ -111,7 +113,10 @@ impl Open {
             rules: Some(&bare as &dyn BareRules),
             new_id: &new_id,
         };
-        let decoded = codecs::choose(message).decode(message, &context)?;
+        let chosen = codecs::choose(message);
+        // A CloudEvent is read as one, whatever the listener says of bare messages.
+        let codec = self.codec.filter(|_| chosen.name() != "cloudevents").unwrap_or(chosen);
+        let decoded = codec.decode(message, &context)?;
         if decoded.len() > self.events_max {
             let detail =
                 format!("the message holds {} events, the listener takes {} at once", decoded.len(), self.events_max);

@@ -119,19 +119,19 @@ pub struct Metrics {
     matched: Family<ByRoute, Counter>,
     /// Kept events × the backends each goes to.
     pub targeted: Counter,
-    /// Same source and id with other data, seen by a store.
-    pub id_reused: Counter,
     /// Dead letters sent back into the stack or a lane.
     pub replayed: Counter,
     /// Events that the live tail left out because its reader was slow.
     pub tail_skipped: Counter,
+    /// Spans that found no room on their way to the OTLP receiver.
+    pub spans_dropped: Gauge,
     /// Bytes of the journal that hold events some lane still needs.
     pub journal_size: Gauge,
     /// Bytes that the journal may take.
     pub journal_capacity: Gauge,
-    /// Events per `fdatasync`, averaged since the last scrape.
+    /// Events per `fdatasync`, averaged since the start.
     pub journal_group_size: Gauge<f64, AtomicU64>,
-    /// `fdatasync` time, averaged since the last scrape, in seconds.
+    /// `fdatasync` time, averaged since the start, in seconds.
     pub journal_fsync: Gauge<f64, AtomicU64>,
 }
 
@@ -176,9 +176,9 @@ impl Metrics {
             delivery_duration: Family::new_with_constructor(seconds),
             matched: Family::default(),
             targeted: Counter::default(),
-            id_reused: Counter::default(),
             replayed: Counter::default(),
             tail_skipped: Counter::default(),
+            spans_dropped: Gauge::default(),
             journal_size: Gauge::default(),
             journal_capacity: Gauge::default(),
             journal_group_size: Gauge::default(),
@@ -252,7 +252,6 @@ impl Metrics {
             Unit::Seconds,
             self.delivery_duration.clone(),
         );
-        r.register("anygate_store_id_reused", "Same source and id with other data", self.id_reused.clone());
         r.register("anygate_dead_letters_replayed", "Dead letters sent again", self.replayed.clone());
         r.register_with_unit(
             "anygate_journal_size",
@@ -266,6 +265,7 @@ impl Metrics {
             Unit::Bytes,
             self.journal_capacity.clone(),
         );
+        r.register("anygate_spans_dropped", "Spans that were not sent", self.spans_dropped.clone());
         r.register("anygate_journal_group_size", "Events per fdatasync", self.journal_group_size.clone());
         r.register_with_unit(
             "anygate_journal_fsync_mean",

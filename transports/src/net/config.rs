@@ -25,6 +25,10 @@ pub struct ListenerConfig {
     /// A batch with a bad event: `all` (the default) refuses the whole batch, `each` answers per event.
     #[serde(default)]
     pub batch: BatchMode,
+    /// The codec of bare messages: `json` (one JSON text), or `raw` (bytes as they come). By default by content type. A CloudEvent
+    /// is always read as one.
+    #[serde(default)]
+    pub codec: Option<Name>,
     /// How a bare message becomes an event. The first rule that matches wins.
     #[serde(default)]
     pub envelope: Vec<EnvelopeRule>,

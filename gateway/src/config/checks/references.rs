@@ -16,6 +16,8 @@ pub(super) fn check(draft: &Draft<'_>, found: &mut Found<'_>) {
     let pipelines: Vec<&str> = names(&draft.pipelines);
     let schemas: Vec<&str> = names(&draft.schemas);
     let auth: Vec<&str> = names(&draft.auth);
+    let codecs: Vec<&str> =
+        codecs::builtin().iter().map(|codec| codec.name()).filter(|name| *name != "cloudevents").collect();
     for (node, _) in &draft.routes {
         each(node.get("to"), |item| refer(item, "backend", &backends, found));
         each(node.get("pipeline"), |item| refer(item, "pipeline", &pipelines, found));
@@ -23,6 +25,9 @@ pub(super) fn check(draft: &Draft<'_>, found: &mut Found<'_>) {
     for piece in &draft.listeners {
         let Some(inner) = piece.inner() else { continue };
         each(inner.get("pipeline"), |item| refer(item, "pipeline", &pipelines, found));
+        if let Some(node) = inner.get("codec") {
+            refer(node, "codec", &codecs, found);
+        }
         let named = matches!(
             piece.value.as_ref().and_then(|listener| listener.common().auth.as_ref()),
             Some(ListenerAuth::Named(_))
