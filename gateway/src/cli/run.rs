@@ -90,6 +90,7 @@ fn serve(gateway: Gateway) -> Exit {
         eprintln!(
             "error: the journal's disk failed: {failure:?}\n  = note: what was not acknowledged may or may not be on disk; senders were told unknown"
         );
+        log::flush();
         // Nothing may be written or acknowledged any more: no drain.
         std::process::exit(i32::from(Exit::Disk as u8));
     }

@@ -140,10 +140,7 @@ fn on_500_random_messages() {
     }
     match kafka {
         Some(broker) => compare_records(&broker, &topic, &bus_keys),
-        None => assert_eq!(
-            crate::harness::store::Rows::read(&place.data_dir(), "bus").len(),
-            bus_keys.values().map(Vec::len).sum::<usize>()
-        ),
+        None => compare_keys(&running, &bus_keys),
     }
 }
 
@@ -233,6 +230,23 @@ fn compare_rows(running: &Running<'_>, keep: &Left) {
     }
     let extra: Vec<&String> = found.keys().filter(|key| !keep.contains_key(*key)).collect();
     assert!(extra.is_empty(), "the store has what explain says it has not: {extra:?}");
+}
+
+/// Without Kafka the bus is a store: the same messages reach it. (Two records of one event with equal data are one row there.)
+fn compare_keys(running: &Running<'_>, expected: &BTreeMap<String, Vec<String>>) {
+    let wanted: BTreeSet<&String> = expected.keys().collect();
+    crate::harness::eventually("the same messages in the store", 15, || {
+        let rows = crate::harness::store::Rows::read(&running.place.data_dir(), "bus");
+        let key = |row: &crate::harness::store::Row| {
+            if row.id.starts_with("id-m") {
+                Some(row.id.clone())
+            } else {
+                marker_in(&String::from_utf8_lossy(&row.data))
+            }
+        };
+        let found: BTreeSet<String> = rows.0.iter().filter_map(key).collect();
+        (found.iter().collect::<BTreeSet<_>>() == wanted).then_some(())
+    });
 }
 
 fn compare_records(broker: &str, topic: &str, expected: &BTreeMap<String, Vec<String>>) {
