@@ -226,8 +226,8 @@ def micro(bench):
     """The benches of single crates, in their own words."""
     quick = ["--seconds", "0.5", "--rounds", "2"] if bench.options.quick else ["--seconds", "1", "--rounds", "5"]
     benches = [
-        ("journal append", ["bench", "-q", "-p", "journal", "--", *quick, "--dir", str(bench.folder)]),
-        ("CESQL predicates", ["bench", "-q", "-p", "cesql"]),
+        ("journal append", ["bench", "-q", "-p", "journal", "--bench", "append", "--", *quick, "--dir", str(bench.folder)]),
+        ("CESQL predicates", ["bench", "-q", "-p", "cesql", "--bench", "predicate"]),
         ("router, 10 and 10,000 routes", ["bench", "-q", "-p", "gateway", "--bench", "router"]),
         ("the way in without a socket", ["bench", "-q", "-p", "gateway", "--bench", "path"]),
     ]

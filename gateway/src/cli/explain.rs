@@ -188,7 +188,7 @@ fn print(explained: &Result<Explained, Refusal>) {
             }
             match &explained.refusal {
                 Some(refusal) => {
-                    println!(" result     refused ({}): {}; nothing is kept", refusal.word, refusal.detail)
+                    println!(" result     refused ({}): {}; nothing is kept", refusal.word, refusal.detail);
                 }
                 None => println!(" result     kept"),
             }

@@ -4,14 +4,14 @@ use super::{
     run::{Job, PROBE_EVERY, Runner},
     strands::{Waiting, backoff},
 };
-use crate::{random, telemetry::spans::Delivery};
+use crate::{
+    random,
+    telemetry::{Delivered, spans::Delivery},
+};
 use backends::{Outcome, Position, Why};
 use journal::Lsn;
 use schemas::{Event, Word};
-use std::{
-    sync::Arc,
-    time::{Instant, SystemTime},
-};
+use std::{sync::Arc, time::Instant};
 
 impl Runner {
     pub(super) fn landed_stored(&mut self, job: Job, outcome: Outcome) {
@@ -54,10 +54,11 @@ impl Runner {
         self.delivered(&job.event, position, job.attempts);
     }
 
-    pub(super) fn delivered(&self, event: &Arc<Event>, position: &Position, attempts: u32) {
-        let took = SystemTime::now().duration_since(event.received).unwrap_or_default();
+    /// Notes a confirmation; [`Runner::landed`] hands all of one delivery to the ring at once.
+    pub(super) fn delivered(&mut self, event: &Arc<Event>, position: &Position, attempts: u32) {
+        let took = self.landed_at.duration_since(event.received).unwrap_or_default();
         self.lane.meter.delivered_after(took);
-        self.shared.ring.delivered(event, &self.lane.name, position, attempts, took);
+        self.hops.push(Delivered::new(event, &self.lane.name, Ok(position.clone()), attempts, took));
         self.span(event, Ok(position), attempts);
     }
 

@@ -7,7 +7,7 @@ use super::{
     direct::receive,
     strands::{Strands, Waiting},
 };
-use crate::state::Shared;
+use crate::{state::Shared, telemetry::Delivered};
 use backends::{Events, Order, Outcome, Why};
 use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -79,6 +79,9 @@ pub struct Runner {
     pub(super) letters: VecDeque<(Arc<Event>, Event)>,
     /// Dead letters appended but not durable yet, with the event they stand for.
     pub(super) unsynced: VecDeque<(Lsn, u64)>,
+    /// When the delivery ended whose outcomes are being treated, and what it confirmed.
+    pub(super) landed_at: SystemTime,
+    pub(super) hops: Vec<Delivered>,
     pub(super) exhausted: bool,
     /// Whether a probe has ever succeeded: before that nothing is delivered, because what the far end takes is not known.
     pub(super) known: bool,
@@ -108,6 +111,8 @@ impl Runner {
             direct_next: 0,
             letters: VecDeque::new(),
             unsynced: VecDeque::new(),
+            landed_at: SystemTime::UNIX_EPOCH,
+            hops: Vec::new(),
             exhausted: false,
             known: false,
             aged: Instant::now(),
@@ -238,6 +243,7 @@ impl Runner {
     }
 
     fn landed(&mut self, number: u64, jobs: Vec<Job>, outcomes: Vec<Outcome>) {
+        self.landed_at = SystemTime::now();
         if let Some(began) = self.began.remove(&number) {
             self.landing = began.wall;
         }
@@ -258,6 +264,9 @@ impl Runner {
                 Some(number) => self.landed_direct(number, outcome),
                 None => self.landed_stored(job, outcome),
             }
+        }
+        if !self.hops.is_empty() {
+            self.shared.ring.delivered(std::mem::take(&mut self.hops));
         }
         for strand in ended {
             self.strands.end(strand, Instant::now());

@@ -138,7 +138,7 @@ pub(super) fn run_lanes(shared: &Arc<Shared>, runtime: &Runtime, stop: &Shutdown
 
 /// A listener whose address is bound but which does not accept yet.
 pub(super) enum BoundListener {
-    Http(String, HttpListener),
+    Http(String, Box<HttpListener>),
     Mqtt(String, MqttListener),
 }
 
@@ -167,7 +167,10 @@ pub(super) async fn bind(config: &Config) -> Result<Vec<BoundListener>, StartErr
         bound.push(match listener {
             ConfiguredListener::Http(http) => {
                 let settings = http.settings(address);
-                BoundListener::Http(name.clone(), HttpListener::bind(name.as_str(), settings).await.map_err(fault)?)
+                BoundListener::Http(
+                    name.clone(),
+                    Box::new(HttpListener::bind(name.as_str(), settings).await.map_err(fault)?),
+                )
             }
             ConfiguredListener::Mqtt(mqtt) => {
                 let settings = mqtt.settings(name);

@@ -51,8 +51,12 @@ impl Admit {
             mark_dead(&mut batch);
         }
         let events = events_of(&batch);
-        let (stored, direct): (Vec<_>, Vec<_>) =
-            events.into_iter().partition(|event| event.level != AckLevel::Delivered);
+        let direct = events.iter().any(|event| event.level == AckLevel::Delivered);
+        let (stored, direct) = if direct {
+            events.into_iter().partition(|event| event.level != AckLevel::Delivered)
+        } else {
+            (events, Vec::new())
+        };
         if let Err(refusal) = self.direct_room(&direct) {
             batch.hold(refusal);
             return Err(Box::new(batch));

@@ -17,7 +17,7 @@ pub fn refused(batch: &Batch) {
         match &item.fate {
             Some(ItemVerdict::Refused(word, _)) => batch.meter.refused(*word, 1),
             Some(ItemVerdict::Kept { .. } | ItemVerdict::Duplicate | ItemVerdict::Dropped(_)) | None => {
-                batch.meter.refused(first, 1)
+                batch.meter.refused(first, 1);
             }
         }
     }

@@ -29,7 +29,7 @@ use std::{
 };
 use tower::Service;
 use transports::{Origin, Room, Submission, Ticket};
-use uuid::Uuid;
+use uuid::Builder;
 
 /// How one listener opens messages.
 #[derive(Clone)]
@@ -104,7 +104,7 @@ impl Open {
         parent: TraceContext,
     ) -> Result<Read, DecodeError> {
         let traceparent = parent.to_string();
-        let new_id = || Uuid::now_v7().to_string();
+        let new_id = || event_id(received);
         let bare = Bare { rules: &self.rules, origin };
         let context = CodecContext {
             listener: &origin.listener,
@@ -122,7 +122,7 @@ impl Open {
                 format!("the message holds {} events, the listener takes {} at once", decoded.len(), self.events_max);
             return Err(DecodeError { word: Word::TooLarge, offset: None, detail: detail.into() });
         }
-        let (mut items, mut faults) = (SmallVec::new(), Vec::new());
+        let (mut items, mut faults) = (SmallVec::with_capacity(decoded.len()), Vec::new());
         for (index, event) in decoded.into_iter().enumerate() {
             match event {
                 Ok(envelope) => items.push(Item::new(index, envelope)),
@@ -197,6 +197,14 @@ impl Open {
             claims: SmallVec::new(),
         })
     }
+}
+
+/// A UUIDv7 for a bare event, without asking the system for random numbers each time.
+fn event_id(received: SystemTime) -> String {
+    let millis = received.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
+    Builder::from_unix_timestamp_millis(u64::try_from(millis).unwrap_or_default(), &random::bytes())
+        .into_uuid()
+        .to_string()
 }
 
 /// Whether the message's format is a list of events.

@@ -76,6 +76,20 @@ pub struct Delivered {
     pub after: Duration,
 }
 
+impl Delivered {
+    /// How an event ended at a backend.
+    pub fn new(
+        event: &Event,
+        backend: &ByteStr,
+        place: Result<Position, (Word, ByteStr)>,
+        attempts: u32,
+        after: Duration,
+    ) -> Self {
+        let (trace_id, id) = (event.trace.trace_id, event.envelope.shared_id());
+        Delivered { trace_id, id, lsn: event.lsn, backend: backend.clone(), place, attempts, after }
+    }
+}
+
 /// One event for a live tail.
 #[derive(Clone, Debug)]
 pub struct Tailed {
@@ -120,9 +134,8 @@ impl Ring {
         self.send_tail(batch);
         let mut lsn = last_lsn.saturating_sub(u64::try_from(records).unwrap_or(0));
         let kept_after = batch.arrived.elapsed();
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.messages += 1;
-        let message = inner.messages;
+        // Made before the lock is taken; what falls out of the ring is dropped after it is given back.
+        let mut events: SmallVec<[Seen; 1]> = SmallVec::with_capacity(batch.items.len());
         for item in &batch.items {
             let journaled = item.fate.is_none() && item.level != AckLevel::Delivered;
             if journaled {
@@ -143,10 +156,19 @@ impl Ring {
                 routes: item.routes.clone(),
                 plan: batch.plan.clone(),
                 settled: None,
-                message,
+                message: 0,
             };
-            push(&mut inner.events, seen, EVENTS_MAX);
+            events.push(seen);
         }
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.messages += 1;
+        let message = inner.messages;
+        for seen in &mut events {
+            seen.message = message;
+        }
+        let old = replace(&mut inner.events, events, EVENTS_MAX);
+        drop(inner);
+        drop(old);
         message
     }
 
@@ -164,30 +186,20 @@ impl Ring {
         }
     }
 
-    /// A backend confirmed an event.
-    pub fn delivered(&self, event: &Event, backend: &ByteStr, position: &Position, attempts: u32, after: Duration) {
-        self.hop(event, backend, Ok(position.clone()), attempts, after);
+    /// A backend confirmed events.
+    pub fn delivered(&self, hops: Vec<Delivered>) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = replace(&mut inner.deliveries, hops, DELIVERIES_MAX);
+        drop(inner);
+        drop(old);
     }
 
     /// An event became a dead letter of a lane.
     pub fn dead_lettered(&self, event: &Event, backend: &ByteStr, letter: &Event) {
         let Some(death) = &letter.death else { return };
         let after = SystemTime::now().duration_since(event.received).unwrap_or_default();
-        self.hop(event, backend, Err((death.word, death.detail.clone())), death.attempts, after);
-    }
-
-    fn hop(
-        &self,
-        event: &Event,
-        backend: &ByteStr,
-        place: Result<Position, (Word, ByteStr)>,
-        attempts: u32,
-        after: Duration,
-    ) {
-        let (trace_id, id) = (event.trace.trace_id, event.envelope.shared_id());
-        let hop = Delivered { trace_id, id, lsn: event.lsn, backend: backend.clone(), place, attempts, after };
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        push(&mut inner.deliveries, hop, DELIVERIES_MAX);
+        let place = Err((death.word, death.detail.clone()));
+        self.delivered(vec![Delivered::new(event, backend, place, death.attempts, after)]);
     }
 
     /// The events whose trace id begins with `text` (hex), or whose id is `text`, oldest first, with their deliveries.
@@ -238,9 +250,9 @@ impl Ring {
     }
 }
 
-fn push<T>(queue: &mut VecDeque<T>, value: T, most: usize) {
-    if queue.len() == most {
-        queue.pop_front();
-    }
-    queue.push_back(value);
+/// Puts `new` at the end, and returns what falls out at the front.
+fn replace<T>(queue: &mut VecDeque<T>, new: impl IntoIterator<Item = T>, most: usize) -> Vec<T> {
+    queue.extend(new);
+    let surplus = queue.len().saturating_sub(most);
+    queue.drain(..surplus).collect()
 }
