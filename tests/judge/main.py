@@ -93,6 +93,19 @@ def free_ports(count):
     return ports
 
 
+# How long Kafka stays down, and how long after its death the gateway is killed: late enough that what was handed to the dead
+# Kafka could have been written off (a cursor is saved every second), early enough that nothing was confirmed.
+DOWN, KILL_INTO_OUTAGE = 4.5, 3.0
+
+
+def around(down, times):
+    """The times of kills, moved so that the first one after Kafka's death comes KILL_INTO_OUTAGE later, and none before it."""
+    late = down + KILL_INTO_OUTAGE
+    after = [at for at in times if at > down]
+    first = [late] if after else []
+    return [at for at in times if at <= down] + first + [max(at, late + 1) for at in after[1:]]
+
+
 class Run:
     """The state of one run; its folder holds the gateway's data and logs, and the ledgers."""
 
@@ -150,12 +163,14 @@ class Run:
         """Lasts as long as the load; kills at random moments, one in each equal part of the time."""
         began, seconds, kills = time.monotonic(), self.given.seconds, self.given.kills
         broker = None
+        part = seconds * 0.94 / max(kills, 1)
+        times = [began + seconds * 0.03 + part * (number + self.random.uniform(0, 0.6)) for number in range(kills)]
         if kills and self.kafka:
-            broker = threading.Thread(target=self.restart_broker, args=(began + seconds * self.random.uniform(0.3, 0.6),))
+            down = began + seconds * self.random.uniform(0.3, 0.6)
+            broker = threading.Thread(target=self.restart_broker, args=(down,))
             broker.start()
-        for number in range(kills):
-            part = seconds * 0.94 / kills
-            at = began + seconds * 0.03 + part * (number + self.random.uniform(0, 0.6))
+            times = around(down, times)
+        for at in times:
             self.watch(at)
             self.kill_once()
         self.watch(began + seconds)
@@ -187,7 +202,7 @@ class Run:
         time.sleep(max(0.0, at - time.monotonic()))
         down = time.time()
         subprocess.run([script, "kill", folder], check=True, stdout=subprocess.DEVNULL)
-        time.sleep(1)
+        time.sleep(DOWN)
         subprocess.run([script, "start", folder], check=True, stdout=subprocess.DEVNULL)
         self.broker_faults.append((down, time.time()))
         say(f"Kafka was killed and is back after {time.time() - down:.1f} s")
