@@ -180,10 +180,15 @@ impl Runner {
             match record::decode_event(&Bytes::from_owner(entry.body), lsn.get()) {
                 Ok(event) => self.line_up(event, &mut begun, &mut jobs),
                 Err(error) => {
-                    // The checksum held, so this is a record of a newer version or a fault of ours; it stays in the journal.
-                    tracing::error!(backend = %self.lane.name, %lsn, %error, "a record cannot be read");
-                    self.lane.meter.dropped(Word::Internal);
-                    self.reader.done(lsn);
+                    // The checksum held, so this is a record of a newer version or a fault of ours. It was acknowledged: it stays
+                    // pending in the journal, for a program that can read it.
+                    tracing::error!(backend = %self.lane.name, %lsn, %error, "a record cannot be read; it stays in the journal");
+                    self.lane.meter.retried(Word::Internal);
+                    self.lane.health.failed(
+                        Word::Internal,
+                        &format!("the record at lsn {lsn} cannot be read: {error}"),
+                        false,
+                    );
                 }
             }
         }
