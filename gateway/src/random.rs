@@ -9,6 +9,11 @@ thread_local! {
     static STATE: Cell<u64> = Cell::new(RandomState::new().build_hasher().finish());
 }
 
+/// Makes this thread's numbers repeatable: for simulations.
+pub fn seed(seed: u64) {
+    STATE.with(|state| state.set(seed));
+}
+
 /// 64 random bits (SplitMix64).
 pub fn u64() -> u64 {
     STATE.with(|state| {

@@ -3,7 +3,7 @@ use crate::{
     lanes::Lanes,
     telemetry::{Metrics, Ring, spans::Spans},
 };
-use journal::{Journal, OsDisk};
+use journal::{AnyDisk, Journal};
 use std::{
     fmt,
     sync::{
@@ -18,7 +18,7 @@ use transports::Budget;
 /// The process' own state.
 pub struct Shared {
     /// The write-ahead log.
-    pub journal: Journal<OsDisk>,
+    pub journal: Journal<AnyDisk>,
     /// All lanes.
     pub lanes: Arc<Lanes>,
     /// Payload bytes between sockets and the disk.
@@ -44,7 +44,7 @@ impl fmt::Debug for Shared {
 impl Shared {
     /// Puts the parts together.
     pub fn new(
-        journal: Journal<OsDisk>,
+        journal: Journal<AnyDisk>,
         budget: Arc<Budget>,
         metrics: Arc<Metrics>,
         ring: Arc<Ring>,

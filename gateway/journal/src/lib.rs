@@ -32,7 +32,7 @@ mod tracker;
 mod walk;
 pub mod watermark;
 
-pub use disk::{Disk, DiskFile, FaultyDisk, MemoryDisk, OsDisk};
+pub use disk::{AnyDisk, Disk, DiskFile, FaultyDisk, MemoryDisk, OsDisk};
 pub use error::{Closed, Failed, Failure, Hook, Notice, OpenError};
 pub use journal::Journal;
 pub use lane::LaneReader;

@@ -3,7 +3,7 @@
 //! A scan reads what the journal retains from the oldest on; memory is bounded by one read. It blocks on the disk.
 use crate::state::Shared;
 use bytes::Bytes;
-use journal::{Entry, LaneId, Lsn, OsDisk, Scan};
+use journal::{AnyDisk, Entry, LaneId, Lsn, Scan};
 use schemas::{Death, Record, RecordError, Word, record};
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -98,7 +98,7 @@ impl Selection {
 /// The dead letters that are open, oldest first: those that were there when the scan began.
 pub struct Letters {
     shared: Arc<Shared>,
-    scan: Scan<OsDisk>,
+    scan: Scan<AnyDisk>,
     read: VecDeque<Entry>,
     last: u64,
 }

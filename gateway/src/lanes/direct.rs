@@ -3,6 +3,7 @@ use super::{
     Direct,
     run::{DELIVERY_EVENTS, Job, PROBE_EVERY, Runner},
 };
+use crate::clock;
 use backends::{Outcome, Why};
 use schemas::{Refusal, Unknown, Verdict, Word};
 use std::{sync::Arc, time::Instant};
@@ -34,7 +35,7 @@ impl Runner {
             Outcome::Retry(why) => self.trouble(why, false),
             Outcome::Destination(why) => {
                 self.trouble(why, true);
-                self.probe_due.get_or_insert(Instant::now() + PROBE_EVERY);
+                self.probe_due.get_or_insert(clock::now() + PROBE_EVERY);
             }
             Outcome::Record(_) => {}
         }

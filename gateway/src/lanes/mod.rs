@@ -14,7 +14,7 @@ pub mod strands;
 use crate::telemetry::LaneMeter;
 use backends::Backend;
 use health::Health;
-use journal::{Journal, LaneId, OsDisk};
+use journal::{AnyDisk, Journal, LaneId};
 use schemas::{AckLevel, AttributeFault, ByteStr, Event, EventView, Refusal, Word};
 use std::{
     fmt,
@@ -217,7 +217,7 @@ impl Lanes {
     }
 
     /// Brings the gauges of what waits up to date.
-    pub fn refresh(&self, journal: &Journal<OsDisk>) {
+    pub fn refresh(&self, journal: &Journal<AnyDisk>) {
         let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         for lane in self.iter() {
             let stored = LaneId::new(lane.id).map_or(0, |id| journal.pending(id));

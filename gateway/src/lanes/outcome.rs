@@ -5,13 +5,13 @@ use super::{
     strands::{Waiting, backoff},
 };
 use crate::{
-    random,
+    clock, random,
     telemetry::{Delivered, spans::Delivery},
 };
 use backends::{Outcome, Position, Why};
 use journal::Lsn;
 use schemas::{Event, Word};
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 impl Runner {
     pub(super) fn landed_stored(&mut self, job: Job, outcome: Outcome) {
@@ -26,7 +26,7 @@ impl Runner {
                     return;
                 }
                 let (low, high) = self.lane.treatment.backoff;
-                let due = Instant::now() + backoff(job.attempts, low, high, random::u32());
+                let due = clock::now() + backoff(job.attempts, low, high, random::u32());
                 let strand = self.lane.strand(&job.event);
                 self.strands.park(strand, Waiting { event: job.event, attempts }, due);
             }
@@ -34,13 +34,13 @@ impl Runner {
             Outcome::Destination(why) => {
                 self.trouble(&why, true);
                 self.lane.meter.retried(why.word);
-                self.probe_due.get_or_insert(Instant::now() + PROBE_EVERY);
+                self.probe_due.get_or_insert(clock::now() + PROBE_EVERY);
                 let strand = self.lane.strand(&job.event);
                 // It leaves when a probe has succeeded; the tries do not count against the event.
                 self.strands.park(
                     strand,
                     Waiting { event: job.event, attempts: job.attempts },
-                    Instant::now() + PROBE_EVERY,
+                    clock::now() + PROBE_EVERY,
                 );
             }
         }
@@ -137,16 +137,16 @@ impl Runner {
             Ok(()) if self.is_slow() => {
                 let detail = "the far end answers, but confirms nothing";
                 self.trouble(&Why::new(Word::BackendUnavailable, detail), false);
-                self.probe_due = Some(Instant::now() + PROBE_EVERY);
+                self.probe_due = Some(clock::now() + PROBE_EVERY);
             }
             Ok(()) => {
                 self.well();
                 self.probe_due = None;
-                self.strands.all_due(Instant::now());
+                self.strands.all_due(clock::now());
             }
             Err(why) => {
                 self.trouble(&why, why.wrong_place);
-                self.probe_due = Some(Instant::now() + PROBE_EVERY);
+                self.probe_due = Some(clock::now() + PROBE_EVERY);
             }
         }
     }

@@ -7,11 +7,11 @@ use super::{
     direct::receive,
     strands::{Strands, Waiting},
 };
-use crate::{state::Shared, telemetry::Delivered};
+use crate::{clock, state::Shared, telemetry::Delivered};
 use backends::{Events, Order, Outcome, Why};
 use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use journal::{LaneId, LaneReader, Lsn, OsDisk};
+use journal::{AnyDisk, LaneId, LaneReader, Lsn};
 use schemas::{Event, Word, record};
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
@@ -61,7 +61,7 @@ pub(super) struct Began {
 pub struct Runner {
     pub(super) lane: Arc<Lane>,
     pub(super) shared: Arc<Shared>,
-    pub(super) reader: LaneReader<OsDisk>,
+    pub(super) reader: LaneReader<AnyDisk>,
     pub(super) strands: Strands,
     pub(super) flights: FuturesUnordered<Flight>,
     /// When the delivery began whose outcomes are being treated.
@@ -115,7 +115,7 @@ impl Runner {
             hops: Vec::new(),
             exhausted: false,
             known: false,
-            aged: Instant::now(),
+            aged: clock::now(),
         })
     }
 
@@ -216,10 +216,10 @@ impl Runner {
     fn take_due(&mut self) {
         let one = self.lane.backend.order() == Order::OnePerStrand;
         let held = self.lane.health.trouble().is_some_and(|trouble| trouble.destination);
-        if held || self.strands.next_due().is_none_or(|due| due > Instant::now()) {
+        if held || self.strands.next_due().is_none_or(|due| due > clock::now()) {
             return;
         }
-        let waiting = self.strands.take_due(Instant::now(), DELIVERY_EVENTS, one);
+        let waiting = self.strands.take_due(clock::now(), DELIVERY_EVENTS, one);
         self.fly(
             waiting
                 .into_iter()
@@ -241,7 +241,7 @@ impl Runner {
             let outcome = self.lane.backend.deliver(events);
             let number = self.began.last_key_value().map_or(0, |(number, _)| number + 1);
             let oldest = jobs.iter().map(|job| job.event.received).min();
-            self.began.insert(number, Began { wall: SystemTime::now(), at: Instant::now(), oldest });
+            self.began.insert(number, Began { wall: SystemTime::now(), at: clock::now(), oldest });
             self.flights.push(Box::pin(async move { (number, jobs, outcome.await) }));
             jobs = rest;
         }
@@ -274,12 +274,12 @@ impl Runner {
             self.shared.ring.delivered(std::mem::take(&mut self.hops));
         }
         for strand in ended {
-            self.strands.end(strand, Instant::now());
+            self.strands.end(strand, clock::now());
         }
     }
 
     fn tick(&mut self) {
-        let now = Instant::now();
+        let now = clock::now();
         if self.is_slow() && self.lane.health.trouble().is_none() {
             self.probe_due.get_or_insert(now);
         }
@@ -297,11 +297,11 @@ impl Runner {
     /// Whether the oldest delivery under way waits for its confirmation for too long: a producer that retries by itself would
     /// wait for ever, and nobody would know.
     pub(super) fn is_slow(&self) -> bool {
-        self.began.first_key_value().is_some_and(|(_, began)| began.at.elapsed() > SLOW)
+        self.began.first_key_value().is_some_and(|(_, began)| clock::since(began.at) > SLOW)
     }
 
     fn next_tick(&self) -> Duration {
-        let now = Instant::now();
+        let now = clock::now();
         let open = !self.unsynced.is_empty() || !self.letters.is_empty() || !self.direct_open.is_empty();
         let look = if open { LOOK_EVERY } else { Duration::from_secs(1) };
         let due = self.strands.next_due().into_iter().chain(self.probe_due).min();
@@ -310,10 +310,10 @@ impl Runner {
 
     fn publish(&mut self) {
         self.lane.meter.inflight.set(i64::try_from(self.under_way.0).unwrap_or(i64::MAX));
-        if self.aged.elapsed() < AGE_EVERY {
+        if clock::since(self.aged) < AGE_EVERY {
             return;
         }
-        self.aged = Instant::now();
+        self.aged = clock::now();
         let under_way = self.began.values().filter_map(|began| began.oldest).min();
         let oldest = under_way.into_iter().chain(self.strands.oldest()).min();
         let age = oldest.and_then(|oldest| oldest.elapsed().ok()).unwrap_or_default();

@@ -5,7 +5,10 @@
 //! the first: it waits for the first one's LSN. Bounded by time and count; the oldest is forgotten first. The table is in
 //! memory: after a restart a resend is kept again (backends see the same source and id).
 use super::{BuildContext, Middleware, Plugin, Step, stepped};
-use crate::stack::{Batch, Claim, Item};
+use crate::{
+    clock,
+    stack::{Batch, Claim, Item},
+};
 use schemars::JsonSchema;
 use schemas::{Door, ItemVerdict, Refusal, Word};
 use serde::{Deserialize, Serialize};
@@ -189,7 +192,7 @@ impl Table {
         match shard.entries.get(&key).copied() {
             Some(Entry::Reserved { batch: other }) if other == batch => return Met::Own,
             Some(Entry::Reserved { .. }) => return Met::Reserved,
-            Some(Entry::Kept { lsn, at }) if at.elapsed() < self.window => return Met::Kept(lsn),
+            Some(Entry::Kept { lsn, at }) if clock::since(at) < self.window => return Met::Kept(lsn),
             Some(Entry::Kept { .. }) | None => {}
         }
         shard.entries.insert(key, Entry::Reserved { batch });
@@ -197,7 +200,7 @@ impl Table {
     }
 
     fn fill(&self, key: Key, lsn: u64) {
-        let now = Instant::now();
+        let now = clock::now();
         let mut shard = self.shard(key).lock().unwrap_or_else(PoisonError::into_inner);
         shard.entries.insert(key, Entry::Kept { lsn, at: now });
         shard.order.push_back((now, key));

@@ -7,7 +7,7 @@ use crate::{
     telemetry::{Metrics, Ring, spans::Spans},
 };
 use backends::BuildContext;
-use journal::{Journal, OsDisk};
+use journal::{AnyDisk, Journal};
 use settings::{Address, Lookup};
 use std::{
     fmt,
@@ -61,7 +61,7 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {}
 
 /// What outlives a generation.
-pub(super) fn shared(config: &Config, journal: Journal<OsDisk>, lanes: &Runtime) -> Result<Arc<Shared>, StartError> {
+pub(super) fn shared(config: &Config, journal: Journal<AnyDisk>, lanes: &Runtime) -> Result<Arc<Shared>, StartError> {
     let metrics = Arc::new(Metrics::new());
     let spans = Spans::start(config, lanes.handle()).map_err(StartError::Config)?;
     let budget = Budget::new(config.node.room.as_usize());

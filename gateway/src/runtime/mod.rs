@@ -4,13 +4,13 @@
 //! connections, what is in flight is answered, lanes flush within `node.drain_timeout`, the journal closes.
 mod build;
 mod plan;
-mod tend;
+pub mod tend;
 
 pub use build::{StartError, probe};
 pub use plan::{Blueprint, Compiled, compile};
 
 use crate::{admin, config::model::Config, state::Shared};
-use journal::{Journal, LaneSpec, Options, OsDisk};
+use journal::{AnyDisk, Journal, LaneSpec, Options, OsDisk};
 use settings::Lookup;
 use std::{
     net::SocketAddr,
@@ -172,7 +172,7 @@ fn runtime(name: &'static str) -> Result<Runtime, StartError> {
         .map_err(|error| StartError::System(format!("threads cannot be started: {error}")))
 }
 
-fn open_journal(config: &Config, data_dir: &std::path::Path) -> Result<Journal<OsDisk>, StartError> {
+fn open_journal(config: &Config, data_dir: &std::path::Path) -> Result<Journal<AnyDisk>, StartError> {
     std::fs::create_dir_all(data_dir)
         .map_err(|error| StartError::System(format!("the folder {} cannot be made: {error}", data_dir.display())))?;
     let spec = |(name, backend): &(String, crate::config::Backend)| LaneSpec {
@@ -188,5 +188,5 @@ fn open_journal(config: &Config, data_dir: &std::path::Path) -> Result<Journal<O
     options.group_bytes = options.group_bytes.min(usize::try_from(options.segment_size / 2).unwrap_or(usize::MAX));
     options.segments = usize::try_from(config.journal.segments).unwrap_or(usize::MAX);
     options.hook = Some(Arc::new(|notice: &journal::Notice| tend::log_notice(notice)));
-    Journal::open(OsDisk, options).map_err(StartError::Journal)
+    Journal::open(AnyDisk::from(OsDisk), options).map_err(StartError::Journal)
 }

@@ -1,5 +1,5 @@
 //! What has to be done from time to time: gauges, room that was freed, facts of backends, notices of the journal.
-use crate::state::Shared;
+use crate::{clock, state::Shared};
 use bytes::Bytes;
 use journal::{LaneId, Notice};
 use schemas::{
@@ -8,7 +8,7 @@ use schemas::{
 };
 use std::{
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 use transports::net::Shutdown;
 
@@ -25,11 +25,11 @@ const READ_BYTES: usize = 256 * 1024;
 pub async fn tend(shared: Arc<Shared>, keep_letters: Duration, mut stop: Shutdown) {
     // Lane 0 has no backend: its reader only moves on, so that segments which hold no open dead letter can be recycled.
     let mut dead = shared.journal.lane(LaneId::DEAD_LETTERS);
-    let mut look_at_letters = Instant::now();
+    let mut look_at_letters = clock::now();
     loop {
-        if look_at_letters <= Instant::now() {
+        if look_at_letters <= clock::now() {
             forget_letters(&shared, keep_letters);
-            look_at_letters = Instant::now() + LETTERS_EVERY;
+            look_at_letters = clock::now() + LETTERS_EVERY;
         }
         while dead.read(READ_BYTES).is_ok_and(|letters| !letters.is_empty()) {}
         gauges(&shared);

@@ -3,7 +3,7 @@
 //! MQTT must not answer "no" to what may succeed later, so its messages wait here, with their room still reserved; HTTP refuses
 //! at once. The first attempt runs without a wait and without a clone of the stack.
 use super::{Batch, Stack, admit::Admit};
-use crate::state::Shared;
+use crate::{clock, state::Shared};
 use futures_util::FutureExt;
 use schemas::Refusal;
 use std::{
@@ -83,7 +83,7 @@ impl Hold {
     async fn offer_again(mut self, mut batch: Box<Batch>, until: Instant) -> Result<Ticket, Refusal> {
         loop {
             let Some(refusal) = batch.held.clone() else { return Ok(Ticket::now(internal())) };
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.saturating_duration_since(clock::now());
             if left.is_zero() || self.shared.is_stopping() {
                 batch.meter.refused_whole(batch.origin.version, refusal.word, batch.len());
                 batch.refuse_rest(refusal.word);

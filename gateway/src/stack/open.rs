@@ -7,7 +7,7 @@ use super::{
     rules::Rules,
 };
 use crate::{
-    random,
+    clock, random,
     state::Shared,
     telemetry::{Meter, spans::Arrival},
 };
@@ -25,7 +25,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 use tower::Service;
 use transports::{Origin, Room, Submission, Ticket};
@@ -136,7 +136,7 @@ impl Open {
 
     fn open(&self, submission: Submission) -> Result<Batch, Box<Unreadable>> {
         let Submission { mut message, room, origin } = submission;
-        let (received, arrived) = (SystemTime::now(), Instant::now());
+        let (received, arrived) = (SystemTime::now(), clock::now());
         let (parent, fresh) = self.start_trace(message.trace);
         let door = Door {
             listener: origin.listener.clone(),

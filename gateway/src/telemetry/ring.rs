@@ -133,7 +133,7 @@ impl Ring {
     pub fn message(&self, batch: &Batch, last_lsn: u64, records: usize) -> u64 {
         self.send_tail(batch);
         let mut lsn = last_lsn.saturating_sub(u64::try_from(records).unwrap_or(0));
-        let kept_after = batch.arrived.elapsed();
+        let kept_after = crate::clock::since(batch.arrived);
         // Made before the lock is taken; what falls out of the ring is dropped after it is given back.
         let mut events: SmallVec<[Seen; 1]> = SmallVec::with_capacity(batch.items.len());
         for item in &batch.items {

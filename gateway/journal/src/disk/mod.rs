@@ -1,14 +1,17 @@
-//! What the journal asks of a disk, and the three that there are: [`OsDisk`], [`MemoryDisk`] and [`FaultyDisk`].
+//! What the journal asks of a disk, and the three that there are: [`OsDisk`], [`MemoryDisk`] and
+//! [`FaultyDisk`]; [`AnyDisk`] is one of them, chosen at run time.
 //!
 //! The contract is POSIX's and no more: bytes written are durable after `sync_data` of their file returned, names after
 //! `sync_dir` of their directory returned. Nothing is retried above this layer; `EINTR` and short writes are handled in it.
 
+mod any;
 mod faulty;
 mod memory;
 mod os;
 
 use std::{io, path::Path};
 
+pub use any::{AnyDisk, AnyFile, AnyLock};
 pub use faulty::{Fault, FaultyDisk, FaultyFile, FaultyLock, Loss};
 pub use memory::{MemoryDisk, MemoryFile, MemoryLock};
 pub use os::{OsDisk, OsFile, OsLock};

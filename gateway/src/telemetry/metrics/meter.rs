@@ -108,7 +108,7 @@ impl Meter {
 
 impl Observer for Meter {
     fn settled(&self, stamp: Stamp, verdict: &Verdict) {
-        let took = stamp.arrived.elapsed();
+        let took = crate::clock::since(stamp.arrived);
         if let Verdict::Receipt(receipt) = verdict {
             self.ack[receipt.level as usize].observe(took.as_secs_f64());
         }
