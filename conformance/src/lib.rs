@@ -4,11 +4,16 @@
 //! `tests/builtin.rs` runs them over every codec and backend that exists, and over fakes that each break one promise: a suite
 //! that cannot go red proves nothing.
 //!
+//! Wire suites for endpoints: [`suite`] lists them. They know only sockets, so that they can be run against anything that
+//! speaks the protocol; `anygate conform` runs them.
+//!
 //! **What it does not do.** It does not know the gateway, so that anything built on the trait crates can be checked. It asks for
-//! no speed. Suites that talk to an endpoint over a socket (`anygate conform`) come with a later release.
+//! no speed.
 pub mod backend;
 pub mod codec;
+pub mod http;
 mod mutate;
+pub mod suite;
 
 use std::fmt;
 

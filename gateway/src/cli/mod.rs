@@ -5,6 +5,7 @@
 pub mod bench;
 pub mod check;
 pub mod client;
+pub mod conform;
 pub mod demo;
 pub mod dlq;
 pub mod errors;
@@ -71,6 +72,8 @@ enum Command {
     Events(events::Events),
     /// Dead letters: list, show, replay, discard
     Dlq(dlq::Dlq),
+    /// Run a conformance suite against any endpoint
+    Conform(conform::Conform),
     /// Explain the failure words
     Errors(errors::Errors),
 }
@@ -92,6 +95,7 @@ impl Cli {
             Command::Tail(command) => command.run(),
             Command::Events(command) => command.run(),
             Command::Dlq(command) => command.run(),
+            Command::Conform(command) => command.run(),
             Command::Errors(command) => command.run(),
         }
     }
