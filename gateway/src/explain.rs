@@ -113,13 +113,14 @@ impl Explainer {
     /// A schema that can no longer be read.
     pub fn new(config: Config) -> Result<Self, StartError> {
         let config = Arc::new(config);
-        let (metrics, ring, lanes) = (Arc::new(Metrics::new()), Arc::new(Ring::default()), Arc::new(Lanes::default()));
+        let (metrics, ring, mut lanes) = (Arc::new(Metrics::new()), Arc::new(Ring::default()), Lanes::default());
         for (id, (name, backend)) in (1u8..).zip(config.backends.iter()) {
             let preview = Preview { config: Arc::clone(&config), name: name.clone(), kind: backend.kind() };
             let treatment =
                 Treatment { attempts: None, backoff: (Duration::ZERO, Duration::ZERO), order: None, dead_letter: true };
-            lanes.add(Arc::new(Lane::new(id, name.as_str(), Arc::new(preview), treatment, metrics.lane(name))));
+            lanes.put(Arc::new(Lane::new(id, name.as_str(), Arc::new(preview), treatment, metrics.lane(name))));
         }
+        let lanes = Arc::new(lanes);
         let blueprint = Blueprint::new(&config, &lanes, &metrics, &ring)?;
         Ok(Explainer { config, blueprint, lanes })
     }

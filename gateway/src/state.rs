@@ -7,7 +7,7 @@ use journal::{AnyDisk, Journal};
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant, SystemTime},
@@ -19,8 +19,7 @@ use transports::Budget;
 pub struct Shared {
     /// The write-ahead log.
     pub journal: Journal<AnyDisk>,
-    /// All lanes.
-    pub lanes: Arc<Lanes>,
+    lanes: RwLock<Arc<Lanes>>,
     /// Payload bytes between sockets and the disk.
     pub budget: Arc<Budget>,
     /// All metrics.
@@ -51,7 +50,7 @@ impl Shared {
         spans: Spans,
     ) -> Self {
         let started = (SystemTime::now(), Instant::now());
-        let lanes = Arc::new(Lanes::default());
+        let lanes = RwLock::default();
         Shared {
             journal,
             lanes,
@@ -65,9 +64,20 @@ impl Shared {
         }
     }
 
+    /// The lanes as they are now. Hot paths ask the table of their generation instead, which is in its routes.
+    pub fn lanes(&self) -> Arc<Lanes> {
+        Arc::clone(&self.lanes.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes the lanes for everybody who asks from now on.
+    pub fn change_lanes(&self, change: impl FnOnce(&mut Lanes)) {
+        let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut lanes));
+    }
+
     /// All metrics as text, with gauges as they are now.
     pub fn render_metrics(&self) -> String {
-        self.lanes.refresh(&self.journal);
+        self.lanes().refresh(&self.journal);
         self.metrics.render()
     }
 

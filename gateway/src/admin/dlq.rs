@@ -329,7 +329,8 @@ impl Api {
         if !self.shared.journal.done(LaneId::DEAD_LETTERS, Lsn::from_raw(lsn)) {
             return;
         }
-        let Some(meter) = self.shared.lanes.dead_meter() else { return };
+        let lanes = self.shared.lanes();
+        let Some(meter) = lanes.dead_meter() else { return };
         match how {
             Settled::Replayed => {
                 meter.delivered.inc();

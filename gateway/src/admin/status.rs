@@ -186,7 +186,7 @@ impl Status {
             failing,
             listeners: api.listeners.iter().map(|listener| listener_status(&samples, listener)).collect(),
             routes: routes(api),
-            lanes: shared.lanes.iter().map(|lane| lane_status(api, &samples, lane)).collect(),
+            lanes: shared.lanes().iter().map(|lane| lane_status(api, &samples, lane)).collect(),
             journal: journal_status(api),
             dead_letters: shared.journal.pending(LaneId::DEAD_LETTERS),
             room: Room { used_bytes: wide(shared.budget.used()), limit_bytes: wide(shared.budget.limit()) },
@@ -218,7 +218,7 @@ fn listener_status(samples: &[Sample], (name, protocol, listen): &(String, &'sta
 }
 
 fn routes(api: &Api) -> Vec<RouteStatus> {
-    let name = |id| api.shared.lanes.get(id).map_or_else(|| format!("lane {id}"), |lane| lane.name.to_string());
+    let name = |id| api.shared.lanes().get(id).map_or_else(|| format!("lane {id}"), |lane| lane.name.to_string());
     let of = |route: &crate::router::Route| RouteStatus {
         name: route.name.to_string(),
         to: bits(route.lanes).map(name).collect(),

@@ -310,7 +310,7 @@ fn waiting(api: &Api, lsn: u64) -> Vec<String> {
 fn split(api: &Api, lanes: u64, lsn: Lsn) -> (Vec<String>, Vec<String>) {
     let (mut done, mut open) = (Vec::new(), Vec::new());
     for id in bits(lanes & !1) {
-        let name = api.shared.lanes.get(id).map_or_else(|| format!("lane {id}"), |lane| lane.name.to_string());
+        let name = api.shared.lanes().get(id).map_or_else(|| format!("lane {id}"), |lane| lane.name.to_string());
         let is_done = LaneId::new(id).is_none_or(|id| api.shared.journal.is_done(id, lsn));
         if is_done { done.push(name) } else { open.push(name) }
     }

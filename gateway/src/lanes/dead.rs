@@ -33,6 +33,6 @@ pub fn append_to(shared: &Arc<Shared>, event: &Event, lanes: u64) -> Result<u64,
     let mut head = Vec::with_capacity(256);
     record::encode_head(&mut head, event);
     let lsn = shared.journal.append(&[Encoded::gathered(&head, event.envelope.data(), lanes)])?;
-    shared.lanes.entered(lanes);
+    shared.lanes().entered(lanes);
     Ok(lsn.get())
 }

@@ -19,7 +19,7 @@ use schemas::{AckLevel, AttributeFault, ByteStr, Event, EventView, Refusal, Word
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -172,16 +172,17 @@ impl Lane {
     }
 }
 
-/// All lanes of the process, by their place in the journal.
-#[derive(Debug)]
+/// The lanes of one generation, by their place in the journal. It never changes: a reload makes another one, which shares the
+/// lanes that stay.
+#[derive(Clone, Debug)]
 pub struct Lanes {
-    by_id: [OnceLock<Arc<Lane>>; LANES_MAX],
-    dead_entered: OnceLock<LaneMeter>,
+    by_id: [Option<Arc<Lane>>; LANES_MAX],
+    dead: Option<Arc<LaneMeter>>,
 }
 
 impl Default for Lanes {
     fn default() -> Self {
-        Lanes { by_id: [const { OnceLock::new() }; LANES_MAX], dead_entered: OnceLock::new() }
+        Lanes { by_id: [const { None }; LANES_MAX], dead: None }
     }
 }
 
@@ -189,31 +190,38 @@ impl Lanes {
     /// The name of lane 0 in metrics.
     pub const DEAD_LETTERS: &'static str = "dead_letters";
 
-    /// Puts a lane in its place. A place is filled once.
-    pub fn add(&self, lane: Arc<Lane>) {
-        if let Some(place) = self.by_id.get(usize::from(lane.id)) {
-            let _occupied = place.set(lane);
+    /// Puts a lane in its place, instead of the one that was there.
+    pub fn put(&mut self, lane: Arc<Lane>) {
+        if let Some(place) = self.by_id.get_mut(usize::from(lane.id)) {
+            *place = Some(lane);
+        }
+    }
+
+    /// Takes a lane away.
+    pub fn remove(&mut self, id: u8) {
+        if let Some(place) = self.by_id.get_mut(usize::from(id)) {
+            *place = None;
         }
     }
 
     /// The handles of lane 0.
-    pub fn set_dead_meter(&self, meter: LaneMeter) {
-        let _occupied = self.dead_entered.set(meter);
+    pub fn set_dead_meter(&mut self, meter: LaneMeter) {
+        self.dead = Some(Arc::new(meter));
     }
 
     /// The handles of lane 0.
     pub fn dead_meter(&self) -> Option<&LaneMeter> {
-        self.dead_entered.get()
+        self.dead.as_deref()
     }
 
     /// The lane with this id.
     pub fn get(&self, id: u8) -> Option<&Arc<Lane>> {
-        self.by_id.get(usize::from(id))?.get()
+        self.by_id.get(usize::from(id))?.as_ref()
     }
 
     /// All lanes with a backend.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Lane>> {
-        self.by_id.iter().filter_map(OnceLock::get)
+        self.by_id.iter().flatten()
     }
 
     /// Brings the gauges of what waits up to date.

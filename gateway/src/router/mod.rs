@@ -91,6 +91,11 @@ impl RoutePlan {
         &self.routes
     }
 
+    /// The lanes of the same generation.
+    pub fn lanes(&self) -> &Arc<Lanes> {
+        &self.lanes
+    }
+
     /// What becomes of an event that no route takes.
     pub fn unrouted(&self) -> Unrouted {
         self.unrouted

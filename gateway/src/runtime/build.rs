@@ -93,12 +93,13 @@ pub(super) fn lanes(
         };
         let meter = shared.metrics.lane(name);
         meter.recovered.inc_by(shared.journal.recovered().per_lane[usize::from(id.get())]);
-        shared.lanes.add(Arc::new(Lane::new(id.get(), name.as_str(), backend, treatment, meter)));
+        let lane = Arc::new(Lane::new(id.get(), name.as_str(), backend, treatment, meter));
+        shared.change_lanes(|lanes| lanes.put(lane));
     }
     let dead = shared.metrics.lane(Lanes::DEAD_LETTERS);
     dead.recovered.inc_by(shared.journal.recovered().per_lane[0]);
     dead.up.set(1);
-    shared.lanes.set_dead_meter(dead);
+    shared.change_lanes(|lanes| lanes.set_dead_meter(dead));
     Ok(())
 }
 

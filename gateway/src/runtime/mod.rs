@@ -159,7 +159,7 @@ impl Gateway {
         let stored = |lane: &Arc<crate::lanes::Lane>| {
             journal::LaneId::new(lane.id).map_or(0, |id| self.shared.journal.pending(id))
         };
-        self.shared.lanes.iter().map(stored).sum()
+        self.shared.lanes().iter().map(stored).sum()
     }
 }
 

@@ -99,7 +99,7 @@ impl Blueprint {
 /// # Errors
 /// A schema or secret that can no longer be read.
 pub fn compile(config: &Config, shared: &Arc<Shared>, env: &Lookup<'_>) -> Result<Compiled, StartError> {
-    let blueprint = Blueprint::new(config, &shared.lanes, &shared.metrics, &shared.ring)?;
+    let blueprint = Blueprint::new(config, &shared.lanes(), &shared.metrics, &shared.ring)?;
     let (mut gates, mut doors) = (HashMap::new(), HashMap::new());
     for (name, listener) in config.listeners.iter() {
         let Some(plan) = blueprint.plans.get(name) else { continue };

@@ -46,7 +46,8 @@ pub async fn tend(shared: Arc<Shared>, keep_letters: Duration, mut stop: Shutdow
 fn forget_letters(shared: &Shared, keep: Duration) {
     let Some(oldest) = SystemTime::now().checked_sub(keep) else { return };
     let mut scan = shared.journal.scan(Some(LaneId::DEAD_LETTERS));
-    let (mut dropped, dead) = (0u64, shared.lanes.dead_meter());
+    let (mut dropped, lanes) = (0u64, shared.lanes());
+    let dead = lanes.dead_meter();
     while let Ok(letters) = scan.read(READ_BYTES) {
         if letters.is_empty() {
             break;
@@ -82,8 +83,8 @@ fn gauges(shared: &Shared) {
         shared.metrics.journal_group_size.set(stats.events as f64 / stats.groups as f64);
         shared.metrics.journal_fsync.set(stats.sync_micros as f64 / stats.groups as f64 / 1e6);
     }
-    shared.lanes.refresh(&shared.journal);
-    for lane in shared.lanes.iter() {
+    shared.lanes().refresh(&shared.journal);
+    for lane in shared.lanes().iter() {
         for (name, value) in lane.backend.figures() {
             lane.meter.figure(name, value);
         }

@@ -134,7 +134,7 @@ impl Admit {
     }
 
     fn direct_room(&self, direct: &[Event]) -> Result<(), Refusal> {
-        direct.iter().try_for_each(|event| self.shared.lanes.direct_room(event.lanes, event.envelope.size()))
+        direct.iter().try_for_each(|event| self.shared.lanes().direct_room(event.lanes, event.envelope.size()))
     }
 
     fn send_direct(&self, batch: &Batch, direct: Vec<Event>, stored: bool) -> Option<Arc<Slot>> {
@@ -145,7 +145,7 @@ impl Admit {
         let slot = Slot::new(deliveries, stored);
         for event in direct {
             let direct = Direct { event: Arc::new(event), slot: Arc::clone(&slot), deadline: batch.deadline };
-            self.shared.lanes.send_direct(&direct);
+            self.shared.lanes().send_direct(&direct);
         }
         Some(slot)
     }

@@ -2,8 +2,9 @@
 //!
 //! A message is counted once, when its fate is known: all of it here, in one place.
 use super::Batch;
-use crate::state::Shared;
+use crate::{lanes::Lanes, state::Shared};
 use schemas::{AckLevel, ItemVerdict, Word};
+use std::sync::Arc;
 
 /// Counts a batch of which nothing was kept. Events that were good are counted under the first bad one's word.
 pub fn refused(batch: &Batch) {
@@ -30,6 +31,8 @@ pub fn kept(shared: &Shared, batch: &Batch) {
     for (_, fault) in &batch.faults {
         batch.meter.refused(fault.word, 1);
     }
+    // The generation that routed it knows its lanes; a batch that was not routed has only dead letters.
+    let lanes = batch.plan.as_ref().map_or_else(|| shared.lanes(), |plan| Arc::clone(plan.lanes()));
     let (mut levels, mut targets) = ([0u64; 3], 0u64);
     for item in &batch.items {
         match &item.fate {
@@ -38,7 +41,7 @@ pub fn kept(shared: &Shared, batch: &Batch) {
             Some(ItemVerdict::Duplicate) => batch.meter.duplicate(1),
             Some(ItemVerdict::Kept { .. }) | None => {
                 levels[item.level as usize] += 1;
-                targets += entered(shared, item);
+                targets += entered(&lanes, item);
             }
         }
         for number in &item.routes {
@@ -58,15 +61,15 @@ pub fn kept(shared: &Shared, batch: &Batch) {
 }
 
 /// Counts one kept event into its lanes; returns how many there are.
-fn entered(shared: &Shared, item: &super::Item) -> u64 {
+fn entered(lanes: &Lanes, item: &super::Item) -> u64 {
     if item.dead.is_some() {
-        shared.lanes.entered(1);
+        lanes.entered(1);
         return 1;
     }
     item.views
         .iter()
         .map(|view| {
-            shared.lanes.entered(view.lanes);
+            lanes.entered(view.lanes);
             u64::from(view.lanes.count_ones())
         })
         .sum()

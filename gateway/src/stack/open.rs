@@ -296,7 +296,7 @@ impl OpenService {
         self.open.meter.received(origin.version, 1);
         self.open.meter.kept(schemas::AckLevel::Durable, 1);
         self.shared.metrics.targeted.inc();
-        self.shared.lanes.entered(1);
+        self.shared.lanes().entered(1);
         let receipt = Receipt {
             level: schemas::AckLevel::Durable,
             trace_id: ByteStr::EMPTY,

@@ -69,7 +69,8 @@ impl Run<'_> {
     }
 
     async fn to_lane(&self, event: &Event, death: &Death) -> Sent {
-        let Some(lane) = self.api.shared.lanes.by_name(&death.backend) else {
+        let lanes = self.api.shared.lanes();
+        let Some(lane) = lanes.by_name(&death.backend) else {
             let detail = format!(
                 "the config has no backend {:?} any more: name one so again, or discard the letter",
                 death.backend.as_str()
@@ -111,7 +112,7 @@ impl Run<'_> {
         let entry = Encoded::gathered(&head, &payload, 1);
         match patiently(|| self.api.shared.journal.append(&[entry])).await {
             Ok(_) => {
-                self.api.shared.lanes.entered(1);
+                self.api.shared.lanes().entered(1);
                 Sent::Appended(Outcome::DeadAgain(word, detail))
             }
             Err(error) => Sent::Not(closed(error)),

@@ -148,7 +148,7 @@ impl Held {
 }
 
 fn pending(shared: &Shared) -> u64 {
-    shared.lanes.iter().filter_map(|lane| LaneId::new(lane.id)).map(|id| shared.journal.pending(id)).sum()
+    shared.lanes().iter().filter_map(|lane| LaneId::new(lane.id)).map(|id| shared.journal.pending(id)).sum()
 }
 
 fn read_store(folder: &Folder, backend: &str, each: &mut dyn FnMut(TraceId)) -> Result<(), DemoFault> {
