@@ -130,7 +130,7 @@ pub fn probe(config: &Config, env: &Lookup<'_>) -> Vec<Probed> {
 /// Starts the lanes' loops.
 pub(super) fn run_lanes(shared: &Arc<Shared>, runtime: &Runtime, stop: &Shutdown) -> Vec<JoinHandle<()>> {
     shared
-        .lanes
+        .lanes()
         .iter()
         .filter_map(|lane| Runner::new(Arc::clone(lane), Arc::clone(shared)))
         .map(|runner| runtime.spawn(runner.run(stop.clone())))

@@ -246,7 +246,8 @@ fn fold(lines: impl Iterator<Item = Line>) -> Vec<Line> {
 fn targets(seen: &Seen, shared: &Shared) -> Vec<(String, String)> {
     let route = |number: &u32| seen.plan.as_ref()?.routes().get(*number as usize);
     let target = |route: &crate::router::Route| {
-        let lanes = shared.lanes().iter().filter(|lane| route.lanes & (1 << lane.id) != 0);
+        let all = shared.lanes();
+        let lanes = all.iter().filter(|lane| route.lanes & (1 << lane.id) != 0);
         let names: Vec<&str> = lanes.map(|lane| lane.name.as_str()).collect();
         (route.name.to_string(), names.join("+"))
     };
