@@ -157,7 +157,9 @@ impl Run<'_> {
                 format!("its bytes would be read again by listener {}", self.listener_of(&door.door.listener))
             }
             Ok(Record::Event(event)) => match &event.death {
-                Some(death) if !death.backend.is_empty() && self.api.shared.lanes().by_name(&death.backend).is_none() => {
+                Some(death)
+                    if !death.backend.is_empty() && self.api.shared.lanes().by_name(&death.backend).is_none() =>
+                {
                     format!("the config has no backend {:?} any more", death.backend.as_str())
                 }
                 Some(death) if !death.backend.is_empty() => format!("to backend {}", death.backend),
