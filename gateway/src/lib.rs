@@ -15,4 +15,6 @@ pub mod router;
 pub mod runtime;
 pub mod stack;
 pub mod state;
+pub mod systemd;
 pub mod telemetry;
+pub mod vital;

@@ -2,6 +2,7 @@
 use crate::{
     lanes::Lanes,
     telemetry::{Metrics, Ring, spans::Spans},
+    vital::Vital,
 };
 use journal::{AnyDisk, Journal};
 use std::{
@@ -30,6 +31,9 @@ pub struct Shared {
     pub spans: Spans,
     /// When the process was started.
     pub started: (SystemTime, Instant),
+    /// Parts that the process cannot do without.
+    pub vital: Vital,
+    leaving: AtomicBool,
     stopping: AtomicBool,
     room: Notify,
 }
@@ -59,6 +63,8 @@ impl Shared {
             ring,
             spans,
             started,
+            vital: Vital::default(),
+            leaving: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             room: Notify::new(),
         }
@@ -79,6 +85,16 @@ impl Shared {
     pub fn render_metrics(&self) -> String {
         self.lanes().refresh(&self.journal);
         self.metrics.render()
+    }
+
+    /// Whether the gateway is about to stop: it is not ready any more, but takes messages until load balancers have seen that.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed) || self.is_stopping()
+    }
+
+    /// From now on the gateway is not ready.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
     }
 
     /// Whether the gateway is stopping.

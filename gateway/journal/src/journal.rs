@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, atomic::Ordering},
     task::{Context, Poll},
     thread::JoinHandle,
@@ -73,11 +74,19 @@ impl<D: Disk> Journal<D> {
         Ok(journal)
     }
 
-    fn start(&self, name: &str, run: fn(&Inner<D>)) -> Result<(), OpenError> {
+    fn start(&self, name: &'static str, run: fn(&Inner<D>)) -> Result<(), OpenError> {
         let inner = self.inner.clone();
         let thread = std::thread::Builder::new()
             .name(name.into())
-            .spawn(move || run(&inner))
+            .spawn(move || {
+                // A thread that is gone would leave a journal that takes events and never says that they are durable.
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(&inner))) {
+                    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+                    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+                    let error = format!("it panicked: {}", text.unwrap_or_default());
+                    inner.fail(&Failure { what: format!("run its thread {name}"), error });
+                }
+            })
             .map_err(OpenError::io(format!("start the thread {name}")))?;
         hold(&self.threads.running).push(thread);
         Ok(())
@@ -104,6 +113,12 @@ impl<D: Disk> Journal<D> {
     #[must_use]
     pub fn durable(&self) -> Lsn {
         Lsn(self.inner.mark.durable())
+    }
+
+    /// The last LSN that was given out; durable or not.
+    #[must_use]
+    pub fn last(&self) -> Lsn {
+        Lsn(hold(&self.inner.intake).next() - 1)
     }
 
     /// Ready when `lsn` is durable.

@@ -1,6 +1,7 @@
 //! `/livez` and `/readyz`. Liveness never looks at backends, and neither does readiness: while one is down the journal keeps
 //! what comes for it, and taking the gateway out of its load balancer would turn a late delivery into a refusal.
 use super::{Api, status::Status};
+use crate::vital;
 use axum::{
     extract::{RawQuery, State},
     http::StatusCode,
@@ -42,16 +43,22 @@ impl Api {
                 "every segment holds events that a lane still needs: see which lane is behind in `anygate status`";
             found.push(failing("journal", Word::StorageFull, detail.to_owned()));
         }
-        if self.shared.is_stopping() {
+        if let Some(what) = self.shared.vital.broken() {
+            found.push(failing("gateway", Word::Internal, what));
+        }
+        if self.shared.is_leaving() {
             found.push(failing("gateway", Word::ShuttingDown, "it is stopping".to_owned()));
         }
         found
     }
 }
 
-/// `ok`, as long as the process can answer.
-pub async fn livez() -> &'static str {
-    "ok\n"
+/// `ok`, unless a part without which nothing is acknowledged stands still. Then only a new start helps.
+pub async fn livez(State(api): State<Arc<Api>>) -> Response {
+    match vital::stuck(&api.shared, vital::STILL) {
+        None => "ok\n".into_response(),
+        Some(what) => (StatusCode::SERVICE_UNAVAILABLE, format!("{what}\n")).into_response(),
+    }
 }
 
 /// 200 or 503 with the failing parts and their words; with `?verbose` everything in plain words.

@@ -1,5 +1,5 @@
 //! The commands. stdout is data, stderr the rest; exit 0 fine, 1 faults found, 2 wrong usage, 3 cannot reach the gateway,
-//! 74 the journal's disk failed.
+//! 70 a fault of the gateway itself, 74 the journal's disk failed.
 //!
 //! One module per command; each is a struct of clap arguments with `run(self) -> Exit`.
 pub mod bench;
@@ -32,6 +32,8 @@ pub enum Exit {
     Usage = 2,
     /// The gateway cannot be reached.
     Unreachable = 3,
+    /// A fault of the gateway itself: start it again (sysexits' `EX_SOFTWARE`).
+    Broken = 70,
     /// The journal's disk failed (sysexits' `EX_IOERR`).
     Disk = 74,
 }

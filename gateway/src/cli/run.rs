@@ -2,14 +2,17 @@
 use super::{Exit, environment};
 use crate::{
     config::{self, Checked},
-    runtime::{Gateway, StartError},
+    runtime::{Fatal, Gateway},
+    systemd,
     telemetry::log,
+    vital,
 };
 use clap::Args;
 use std::{
     io::IsTerminal,
     path::{Path, PathBuf},
-    time::Instant,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -43,7 +46,7 @@ pub fn load(file: Option<&Path>) -> (Checked, String) {
 }
 
 impl Run {
-    /// Runs until a signal, or until the journal's disk fails.
+    /// Runs until a signal, until the journal's disk fails, or until a part is lost.
     pub fn run(self) -> Exit {
         let begin = Instant::now();
         let (checked, from) = load(self.config.as_deref());
@@ -58,11 +61,7 @@ impl Run {
             Ok(gateway) => gateway,
             Err(error) => {
                 eprintln!("error: {error}");
-                return if matches!(error, StartError::Journal(journal::OpenError::Io { .. })) {
-                    Exit::Disk
-                } else {
-                    Exit::Faults
-                };
+                return if error.is_disk() { Exit::Disk } else { Exit::Faults };
             }
         };
         eprintln!("anygate {}  config: {from}", env!("CARGO_PKG_VERSION"));
@@ -75,26 +74,45 @@ impl Run {
     }
 }
 
+/// Why a running gateway ends.
+enum End {
+    Asked,
+    Fatal(Fatal),
+}
+
 /// Waits for the end and stops in order. A second signal ends the process at once.
-fn serve(gateway: Gateway) -> Exit {
-    let shared = std::sync::Arc::clone(gateway.shared());
+fn serve(mut gateway: Gateway) -> Exit {
+    let shared = Arc::clone(gateway.shared());
+    vital::watch_panics(&shared);
+    systemd::watchdog(&shared);
+    systemd::ready();
     let ended = gateway.block_on(async {
         let (mut term, mut int) = (signal(SignalKind::terminate()).ok()?, signal(SignalKind::interrupt()).ok()?);
-        tokio::select! {
-            failure = Gateway::failed(shared) => Some(failure),
-            _ = term.recv() => None,
-            _ = int.recv() => None,
-        }
+        Some(tokio::select! {
+            fatal = Gateway::fatal(shared) => End::Fatal(fatal),
+            _ = term.recv() => End::Asked,
+            _ = int.recv() => End::Asked,
+        })
     });
-    if let Some(failure) = ended {
-        eprintln!(
-            "error: the journal's disk failed: {failure:?}\n  = note: what was not acknowledged may or may not be on disk; senders were told unknown"
-        );
-        log::flush();
-        // Nothing may be written or acknowledged any more: no drain.
-        std::process::exit(i32::from(Exit::Disk as u8));
+    systemd::stopping();
+    let mut exit = Exit::Ok;
+    match ended.unwrap_or(End::Asked) {
+        End::Asked => eprintln!("stopping; Ctrl-C again ends at once"),
+        End::Fatal(Fatal::Disk(failure)) => {
+            eprintln!(
+                "error: {failure}\n  = note: what waited for it was told unknown: it may or may not be kept, send it again"
+            );
+            gateway.last_words();
+            log::flush();
+            // Nothing may be written any more: no drain, and nothing is dropped.
+            std::process::exit(i32::from(Exit::Disk as u8));
+        }
+        End::Fatal(Fatal::Broken(what)) => {
+            eprintln!("error: {what}\n  = note: a fault of the gateway itself; it stops in order, start it again");
+            gateway.hurry();
+            exit = Exit::Broken;
+        }
     }
-    eprintln!("stopping; Ctrl-C again ends at once");
     gateway.block_on(async {
         tokio::spawn(async {
             if let Ok(mut again) = signal(SignalKind::interrupt()) {
@@ -103,8 +121,25 @@ fn serve(gateway: Gateway) -> Exit {
             }
         });
     });
+    end_in(gateway.stop_takes());
     let stopped = gateway.stop();
     log::flush();
     eprintln!("stopped in {} ms; {} events wait for the next start", stopped.took.as_millis(), stopped.left);
-    if stopped.clean { Exit::Ok } else { Exit::Disk }
+    if stopped.clean { exit } else { Exit::Disk }
+}
+
+/// Ends the process after this time, whatever still hangs: the journal is the truth, and the next start reads it.
+fn end_in(time: Duration) {
+    let last = move || {
+        std::thread::sleep(time);
+        eprintln!(
+            "error: the stop took longer than {} s: ended without it; what is in the journal waits for the next start",
+            time.as_secs()
+        );
+        std::process::exit(i32::from(Exit::Broken as u8));
+    };
+    let thread = std::thread::Builder::new().name("anygate-end".into()).spawn(last);
+    if let Err(error) = thread {
+        tracing::warn!(%error, "no thread that ends the process in time");
+    }
 }

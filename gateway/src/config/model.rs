@@ -75,7 +75,10 @@ pub struct Config {
 pub struct Node {
     /// The folder of journal, embedded store and dead letters, relative to the working directory.
     pub data_dir: String,
-    /// On SIGTERM: the time to answer what is in flight and to flush.
+    /// On SIGTERM: for so long the gateway says that it is not ready but still takes messages, so that load balancers see it in
+    /// time. By default not at all.
+    pub drain_delay: Period,
+    /// On SIGTERM, after `drain_delay`: the time to answer what is in flight and to flush.
     pub drain_timeout: Period,
     /// The bytes of messages that may be in memory at once, before they are in the journal; shared by all listeners.
     pub room: ByteSize,
@@ -83,7 +86,12 @@ pub struct Node {
 
 impl Default for Node {
     fn default() -> Self {
-        Self { data_dir: "./anygate-data".to_owned(), drain_timeout: Period::secs(25), room: ByteSize::mib(64) }
+        Self {
+            data_dir: "./anygate-data".to_owned(),
+            drain_delay: Period::secs(0),
+            drain_timeout: Period::secs(25),
+            room: ByteSize::mib(64),
+        }
     }
 }
 

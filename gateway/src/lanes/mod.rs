@@ -11,7 +11,7 @@ mod outcome;
 pub mod run;
 pub mod strands;
 
-use crate::telemetry::LaneMeter;
+use crate::{telemetry::LaneMeter, vital::Beat};
 use backends::Backend;
 use health::Health;
 use journal::{AnyDisk, Journal, LaneId};
@@ -72,6 +72,8 @@ pub struct Lane {
     pub meter: LaneMeter,
     /// What is wrong, if anything.
     pub health: Health,
+    /// Its loop came by.
+    pub beat: Beat,
     direct: mpsc::Sender<Direct>,
     direct_receiver: Mutex<Option<mpsc::Receiver<Direct>>>,
     direct_bytes: AtomicUsize,
@@ -104,6 +106,7 @@ impl Lane {
             treatment,
             meter,
             health,
+            beat: Beat::default(),
             direct,
             direct_receiver,
             direct_bytes: AtomicUsize::new(0),

@@ -119,11 +119,17 @@ impl Runner {
         })
     }
 
+    /// The backend's name.
+    pub fn name(&self) -> &str {
+        &self.lane.name
+    }
+
     /// Runs until `drained` is fired: the caller fires it when the lane is empty or the drain time is over.
     pub async fn run(mut self, mut stop: Shutdown) {
         // What is wrong from the start is said at the start: no broker answers, the topic is missing.
         self.probe.push(self.lane.backend.probe());
         loop {
+            self.lane.beat.beat();
             self.take_due();
             if self.can_read() && !self.exhausted {
                 self.read();

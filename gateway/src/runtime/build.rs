@@ -5,14 +5,16 @@ use crate::{
     lanes::{Lane, Lanes, Treatment, run::Runner},
     state::Shared,
     telemetry::{Metrics, Ring, spans::Spans},
+    vital::guard,
 };
 use backends::BuildContext;
-use journal::{AnyDisk, Journal};
+use journal::{AnyDisk, Journal, OpenError};
 use settings::{Address, Lookup};
 use std::{
     fmt,
+    io::{self, ErrorKind},
     net::{SocketAddr, ToSocketAddrs},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 use tokio::{runtime::Runtime, task::JoinHandle};
@@ -27,7 +29,7 @@ use transports::{
 #[derive(Debug)]
 pub enum StartError {
     /// The journal cannot be opened.
-    Journal(journal::OpenError),
+    Journal(OpenError),
     /// Something that the config names cannot be read or built.
     Config(String),
     /// An address cannot be bound.
@@ -37,18 +39,64 @@ pub enum StartError {
         /// The address.
         address: String,
         /// The system's word.
-        error: std::io::Error,
+        error: io::Error,
     },
-    /// The system says no: threads, folders.
+    /// `node.data_dir` cannot be used.
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// The system's word.
+        error: io::Error,
+    },
+    /// The system says no: threads.
     System(String),
+}
+
+impl StartError {
+    /// Whether it is the disk that failed, and not what it was asked for: exit code 74.
+    pub fn is_disk(&self) -> bool {
+        let of = |error: &io::Error| {
+            !matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::NotADirectory | ErrorKind::AlreadyExists)
+        };
+        match self {
+            StartError::Journal(OpenError::Io { source, .. }) => of(source),
+            StartError::Folder { error, .. } => of(error),
+            StartError::Journal(_) | StartError::Config(_) | StartError::Address { .. } | StartError::System(_) => {
+                false
+            }
+        }
+    }
+}
+
+/// What to do about an error of the file system.
+fn help(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::PermissionDenied => {
+            "the user that runs anygate must own node.data_dir and may write in it (mode 0700)"
+        }
+        ErrorKind::ReadOnlyFilesystem => {
+            "it is mounted read-only, often after an error: look at the kernel's log (dmesg), mend it, mount it for writing"
+        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "make room where node.data_dir is, or ask for less: journal.segments times journal.segment_size"
+        }
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => "node.data_dir must be a folder: name another one",
+        _ => "look at the disk (dmesg) before you start again; what was acknowledged is still in node.data_dir",
+    }
 }
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            StartError::Journal(error @ OpenError::Io { source, .. }) => {
+                write!(f, "the journal cannot be opened: {error}\n  = help: {}", help(source))
+            }
+            StartError::Folder { path, error } => {
+                write!(f, "the folder {} cannot be used: {error}\n  = help: {}", path.display(), help(error))
+            }
             StartError::Journal(error) => write!(f, "the journal cannot be opened: {error}"),
             StartError::Config(what) | StartError::System(what) => f.write_str(what),
-            StartError::Address { key, address, error } if error.kind() == std::io::ErrorKind::AddrInUse => {
+            StartError::Address { key, address, error } if error.kind() == ErrorKind::AddrInUse => {
                 write!(f, "{address} is taken by another program\n  = help: stop it, or change {key}")
             }
             StartError::Address { key, address, error } => {
@@ -133,7 +181,10 @@ pub(super) fn run_lanes(shared: &Arc<Shared>, runtime: &Runtime, stop: &Shutdown
         .lanes()
         .iter()
         .filter_map(|lane| Runner::new(Arc::clone(lane), Arc::clone(shared)))
-        .map(|runner| runtime.spawn(runner.run(stop.clone())))
+        .map(|runner| {
+            let part = format!("lane {}", runner.name());
+            runtime.spawn(guard(Arc::clone(shared), part, runner.run(stop.clone())))
+        })
         .collect()
 }
 
@@ -154,7 +205,7 @@ impl BoundListener {
 
 fn resolve(key: &str, address: &Address) -> Result<SocketAddr, StartError> {
     let fault = |error| StartError::Address { key: key.to_owned(), address: address.to_string(), error };
-    let none = || std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
+    let none = || io::Error::new(ErrorKind::NotFound, "the name has no address");
     address.to_string().to_socket_addrs().map_err(fault)?.next().ok_or_else(|| fault(none()))
 }
 
@@ -197,15 +248,23 @@ pub(super) async fn bind_admin(config: &Config) -> Result<Listening, StartError>
 pub(super) fn serve(
     bound: Vec<BoundListener>,
     compiled: &Compiled,
+    shared: &Arc<Shared>,
     runtime: &Runtime,
     stop: &Shutdown,
 ) -> Vec<JoinHandle<()>> {
     let gate = |name: &str| compiled.gates.get(name).cloned().map(|gate| gate as Arc<dyn Gate>);
+    let part = |name: &str| (Arc::clone(shared), format!("listener {name}"));
     bound
         .into_iter()
         .filter_map(|listener| match listener {
-            BoundListener::Http(name, http) => Some(runtime.spawn(http.serve(gate(&name)?, stop.clone()))),
-            BoundListener::Mqtt(name, mqtt) => Some(runtime.spawn(mqtt.serve(gate(&name)?, stop.clone()))),
+            BoundListener::Http(name, http) => {
+                let (shared, part) = part(&name);
+                Some(runtime.spawn(guard(shared, part, http.serve(gate(&name)?, stop.clone()))))
+            }
+            BoundListener::Mqtt(name, mqtt) => {
+                let (shared, part) = part(&name);
+                Some(runtime.spawn(guard(shared, part, mqtt.serve(gate(&name)?, stop.clone()))))
+            }
         })
         .collect()
 }

@@ -1,32 +1,27 @@
 //! The running gateway: built from a checked config, started in order, stopped in order.
 //!
-//! Start: the journal (recovered), backends, lanes, sockets bound, then listeners and the admin address serve. Stop: no new
-//! connections, what is in flight is answered, lanes flush within `node.drain_timeout`, the journal closes.
+//! Start: the journal (recovered), backends, lanes, sockets bound, then listeners and the admin address serve. Its end is in
+//! `stop`.
 mod build;
 mod plan;
+mod stop;
 pub mod tend;
 
 pub use build::{StartError, probe};
 pub use plan::{Blueprint, Compiled, compile};
+pub use stop::{Fatal, Stopped};
 
-use crate::{admin, config::model::Config, state::Shared};
+use crate::{
+    admin,
+    config::model::Config,
+    state::Shared,
+    vital::{guard, pulse},
+};
 use journal::{AnyDisk, Journal, LaneSpec, Options, OsDisk};
 use settings::Lookup;
-use std::{
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{runtime::Runtime, sync::watch, task::JoinHandle};
 use transports::net::Shutdown;
-
-/// How long listeners may take to say good-bye, before lanes get the rest of the drain time.
-const LISTENER_DRAIN: Duration = Duration::from_secs(10);
-
-/// How long backends may take to let go, at least and at most, within what is left of the drain time.
-const LANE_GOODBYE_MIN: Duration = Duration::from_millis(500);
-const LANE_GOODBYE_MAX: Duration = Duration::from_secs(5);
 
 /// One bound listener.
 #[derive(Clone, Debug)]
@@ -53,18 +48,9 @@ pub struct Gateway {
     stop_rest: watch::Sender<bool>,
     serving: Vec<JoinHandle<()>>,
     running: Vec<JoinHandle<()>>,
+    /// How long it takes messages after it has said that it is not ready any more.
+    delay: Duration,
     drain: Duration,
-}
-
-/// How a stop went.
-#[derive(Clone, Copy, Debug)]
-pub struct Stopped {
-    /// Events that wait in lanes for the next start.
-    pub left: u64,
-    /// How long it took.
-    pub took: Duration,
-    /// Whether the journal closed without an error.
-    pub clean: bool,
 }
 
 impl Gateway {
@@ -86,16 +72,18 @@ impl Gateway {
         let (stop_lanes, lanes_signal) = Shutdown::channel();
         let (stop_rest, rest_signal) = Shutdown::channel();
         for dispatch in shared.journal.dispatchers() {
-            edge.spawn(dispatch);
+            edge.spawn(guard(Arc::clone(&shared), "the waking of senders".to_owned(), dispatch));
         }
         let mut running = build::run_lanes(&shared, &lanes, &lanes_signal);
-        running.push(lanes.spawn(tend::tend(Arc::clone(&shared), config.dead_letters.keep.get(), rest_signal.clone())));
+        edge.spawn(pulse(Arc::clone(&shared), rest_signal.clone()));
+        let tend = tend::tend(Arc::clone(&shared), config.dead_letters.keep.get(), rest_signal.clone());
+        running.push(lanes.spawn(guard(Arc::clone(&shared), "housekeeping".to_owned(), tend)));
         let listeners = bound.iter().map(build::BoundListener::describe).collect();
         let admin = admin_socket.address();
         let api = admin::Api::new(config, Arc::clone(&shared), &compiled, env).map_err(StartError::Config)?;
-        lanes.spawn(admin::serve(admin_socket, api, rest_signal));
-        let serving = build::serve(bound, &compiled, &edge, &listeners_signal);
-        let drain = config.node.drain_timeout.get();
+        let serve_admin = admin::serve(admin_socket, api, rest_signal);
+        lanes.spawn(guard(Arc::clone(&shared), "the admin address".to_owned(), serve_admin));
+        let serving = build::serve(bound, &compiled, &shared, &edge, &listeners_signal);
         Ok(Gateway {
             shared,
             listeners,
@@ -107,7 +95,8 @@ impl Gateway {
             stop_rest,
             serving,
             running,
-            drain,
+            delay: config.node.drain_delay.get(),
+            drain: config.node.drain_timeout.get(),
         })
     }
 
@@ -119,47 +108,6 @@ impl Gateway {
     /// Runs a future on the edge runtime.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.edge.block_on(future)
-    }
-
-    /// Waits until the journal's disk fails; for ever, if it does not.
-    pub async fn failed(shared: Arc<Shared>) -> journal::Failure {
-        std::future::poll_fn(|cx| shared.journal.poll_failed(cx)).await
-    }
-
-    /// Stops in order: no new connections, answers, lanes within the drain time, the journal.
-    pub fn stop(mut self) -> Stopped {
-        let begin = Instant::now();
-        self.shared.stop();
-        self.stop_listeners.send_replace(true);
-        let serving = std::mem::take(&mut self.serving);
-        let most = LISTENER_DRAIN.min(self.drain);
-        self.edge.block_on(async {
-            // A listener that does not end in time is cut off below, with its runtime.
-            let _ended = tokio::time::timeout(most, futures_util::future::join_all(serving)).await;
-        });
-        while self.pending() > 0 && begin.elapsed() < self.drain && self.shared.journal.failure().is_none() {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        self.stop_lanes.send_replace(true);
-        self.stop_rest.send_replace(true);
-        let running = std::mem::take(&mut self.running);
-        self.lanes.block_on(async {
-            let left = self.drain.saturating_sub(begin.elapsed()).clamp(LANE_GOODBYE_MIN, LANE_GOODBYE_MAX);
-            let _ended = tokio::time::timeout(left, futures_util::future::join_all(running)).await;
-        });
-        self.lanes.block_on(self.shared.spans.shutdown());
-        let left = self.pending();
-        let clean = self.shared.journal.close().is_ok();
-        self.edge.shutdown_timeout(Duration::from_millis(500));
-        self.lanes.shutdown_timeout(Duration::from_millis(500));
-        Stopped { left, took: begin.elapsed(), clean }
-    }
-
-    fn pending(&self) -> u64 {
-        let stored = |lane: &Arc<crate::lanes::Lane>| {
-            journal::LaneId::new(lane.id).map_or(0, |id| self.shared.journal.pending(id))
-        };
-        self.shared.lanes().iter().map(stored).sum()
     }
 }
 
@@ -173,8 +121,7 @@ fn runtime(name: &'static str) -> Result<Runtime, StartError> {
 }
 
 fn open_journal(config: &Config, data_dir: &std::path::Path) -> Result<Journal<AnyDisk>, StartError> {
-    std::fs::create_dir_all(data_dir)
-        .map_err(|error| StartError::System(format!("the folder {} cannot be made: {error}", data_dir.display())))?;
+    std::fs::create_dir_all(data_dir).map_err(|error| StartError::Folder { path: data_dir.to_owned(), error })?;
     let spec = |(name, backend): &(String, crate::config::Backend)| LaneSpec {
         name: name.clone(),
         kind: backend.kind().to_owned(),

@@ -27,6 +27,7 @@ pub async fn tend(shared: Arc<Shared>, keep_letters: Duration, mut stop: Shutdow
     let mut dead = shared.journal.lane(LaneId::DEAD_LETTERS);
     let mut look_at_letters = clock::now();
     loop {
+        shared.vital.housekeeping.beat();
         if look_at_letters <= clock::now() {
             forget_letters(&shared, keep_letters);
             look_at_letters = clock::now() + LETTERS_EVERY;

@@ -158,7 +158,7 @@ fn closed(error: journal::Closed) -> Refusal {
         }
         journal::Closed::Stopping => Refusal::new(Word::ShuttingDown, "the gateway is stopping"),
         journal::Closed::Failed => {
-            Refusal::new(Word::Internal, "the journal's disk has failed; the gateway is stopping")
+            Refusal::new(Word::ShuttingDown, "the journal's disk has failed; the gateway is stopping")
         }
         journal::Closed::Full | journal::Closed::Busy => Refusal::new(Word::StorageFull, "the journal has no room"),
     }

@@ -125,6 +125,8 @@ pub struct Metrics {
     pub tail_skipped: Counter,
     /// Spans that found no room on their way to the OTLP receiver.
     pub spans_dropped: Gauge,
+    /// Panics: each is a fault of the gateway itself.
+    pub panics: Counter,
     /// Bytes of the journal that hold events some lane still needs.
     pub journal_size: Gauge,
     /// Bytes that the journal may take.
@@ -179,6 +181,7 @@ impl Metrics {
             replayed: Counter::default(),
             tail_skipped: Counter::default(),
             spans_dropped: Gauge::default(),
+            panics: Counter::default(),
             journal_size: Gauge::default(),
             journal_capacity: Gauge::default(),
             journal_group_size: Gauge::default(),
@@ -265,6 +268,7 @@ impl Metrics {
             Unit::Bytes,
             self.journal_capacity.clone(),
         );
+        r.register("anygate_panics", "Panics: each is a fault of the gateway itself", self.panics.clone());
         r.register("anygate_spans_dropped", "Spans that were not sent", self.spans_dropped.clone());
         r.register("anygate_journal_group_size", "Events per fdatasync", self.journal_group_size.clone());
         r.register_with_unit(
