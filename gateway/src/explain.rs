@@ -4,6 +4,7 @@
 //! whether it could take the event and what its record would be.
 use crate::{
     config::model::Config,
+    ids::Ids,
     lanes::{Lane, Lanes, Treatment, bits},
     router::{RoutePlan, view::Seen},
     runtime::{Blueprint, StartError},
@@ -121,7 +122,7 @@ impl Explainer {
             lanes.put(Arc::new(Lane::new(id, name.as_str(), Arc::new(preview), treatment, metrics.lane(name))));
         }
         let lanes = Arc::new(lanes);
-        let blueprint = Blueprint::new(&config, &lanes, &metrics, &ring)?;
+        let blueprint = Blueprint::new(&config, &lanes, &metrics, &ring, &Ids::new([0; 16]))?;
         Ok(Explainer { config, blueprint, lanes })
     }
 

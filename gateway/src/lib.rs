@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 pub mod explain;
 pub mod gate;
+pub mod ids;
 pub mod lanes;
 pub mod middleware;
 pub mod random;

@@ -1,5 +1,6 @@
 //! What all generations of the config share: the journal, the lanes, the budget, and the counts. It outlives a reload.
 use crate::{
+    ids::Ids,
     lanes::Lanes,
     telemetry::{Metrics, Ring, spans::Spans},
     vital::Vital,
@@ -27,6 +28,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// The last events and deliveries.
     pub ring: Arc<Ring>,
+    /// The ids of events that were kept.
+    pub ids: Arc<Ids>,
     /// Spans for the OTLP receiver, if there is one.
     pub spans: Spans,
     /// When the process was started.
@@ -55,12 +58,14 @@ impl Shared {
     ) -> Self {
         let started = (SystemTime::now(), Instant::now());
         let lanes = RwLock::default();
+        let ids = Ids::new(journal.uuid());
         Shared {
             journal,
             lanes,
             budget,
             metrics,
             ring,
+            ids,
             spans,
             started,
             vital: Vital::default(),

@@ -67,7 +67,7 @@ fn the_middleware_refuses_what_lacks_the_attribute() {
     let config = check_default(&|_| None).config.unwrap();
     let require: middleware::RequireConfig = serde_json::from_str(r#"{"attribute":"tenant"}"#).unwrap();
     assert!(serde_json::from_str::<middleware::RequireConfig>(r#"{"attribute":"tenant","more":1}"#).is_err());
-    let built = require.build(&BuildContext { config: &config }).unwrap();
+    let built = require.build(&BuildContext { config: &config, ids: &gateway::ids::Ids::new([0; 16]) }).unwrap();
     let stack = wrap(&[built], BoxCloneSyncService::new(End));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let batch = runtime.block_on(stack.oneshot(batch([item(0, Some("acme")), item(1, None)]))).unwrap();

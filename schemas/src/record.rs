@@ -23,8 +23,8 @@ use crate::{Attributes, ByteStr, Death, Door, Event, Headers, Message, Mode, Tra
 use bytes::Bytes;
 use std::{fmt, time::SystemTime};
 
-pub use decode::{decode, decode_event};
-pub use encode::{encode_head, encode_letter_head};
+pub use decode::{decode, decode_event, id_of};
+pub use encode::{encode_head, encode_head_with_id, encode_letter_head};
 pub use show::{write_dead_letter, write_record};
 
 /// The version of the body that this code writes, and the highest `min_reader` that it can read.
@@ -61,6 +61,8 @@ mod tag {
     pub(super) const HEADERS: u8 = 8;
     pub(super) const TEXT: u8 = 9;
     pub(super) const DATA: u8 = 10;
+    /// What a resend of the event is known by: 16 bytes. Skippable, and right behind [`PLACE`] where it is there.
+    pub(super) const ID: u8 = 11 | SKIPPABLE;
     /// Set on sections that an older reader may pass over.
     pub(super) const SKIPPABLE: u8 = 0x80;
 }

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use schemas::{
     Event, Record, RecordError,
-    record::{DETAIL_BYTES_MAX, VERSION, decode, decode_event, encode_head, encode_letter_head},
+    record::{
+        DETAIL_BYTES_MAX, VERSION, decode, decode_event, encode_head, encode_head_with_id, encode_letter_head, id_of,
+    },
 };
 
 fn body_of(event: &Event) -> Vec<u8> {
@@ -52,6 +54,18 @@ fn an_event_without_data_route_headers_or_door_reads_back() {
     event.door = Default::default();
     let again = decode_event(&body_of(&event).into(), event.lsn).unwrap();
     assert_eq!(format!("{again:?}"), format!("{event:?}"));
+}
+
+#[test]
+fn an_id_is_found_without_reading_the_rest_and_changes_nothing_else() {
+    let event = common::event();
+    let mut body = Vec::new();
+    encode_head_with_id(&mut body, &event, Some(b"0123456789abcdef"));
+    body.extend_from_slice(event.envelope.data());
+    assert_eq!(id_of(&body), Some((*b"0123456789abcdef", event.received)));
+    assert_eq!(format!("{:?}", decode_event(&body.clone().into(), event.lsn).unwrap()), format!("{event:?}"));
+    assert_eq!(id_of(&body_of(&event)), None);
+    assert!((0..body.len()).all(|end| id_of(&body[..end]).is_none_or(|(id, _)| id == *b"0123456789abcdef")));
 }
 
 #[test]

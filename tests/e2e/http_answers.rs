@@ -181,8 +181,7 @@ fn bare_bodies_and_their_content_types() {
 fn an_idempotency_key_is_the_dedupe_id_of_a_bare_event() {
     let place = Place::new(
         "version: 1\nnode: { data_dir: \"${DATA_DIR:?}\" }\nadmin: { listen: \"127.0.0.1:${ADMIN_PORT:?}\" }\n\
-         listeners:\n  web: { http: { listen: \"127.0.0.1:${HTTP_PORT:?}\", pipeline: [once] } }\n\
-         pipelines:\n  once:\n    - dedupe: { window: 1m }\n\
+         listeners:\n  web: { http: { listen: \"127.0.0.1:${HTTP_PORT:?}\" } }\n\
          routes:\n  - { name: all, to: [keep] }\nbackends:\n  keep: { store: {} }\n",
     );
     let running = place.start();
@@ -190,6 +189,9 @@ fn an_idempotency_key_is_the_dedupe_id_of_a_bare_event() {
     let again = running.post("/events", &[("idempotency-key", "\"order-1\"")], "{\"a\":1}");
     let other = running.post("/events", &[("idempotency-key", "\"order-2\"")], "{\"a\":1}");
     assert_eq!([first.status, again.status, other.status], [202, 202, 202], "{}", again.text());
+    let reused = running.post("/events", &[("idempotency-key", "\"order-1\"")], "{\"a\":2}");
+    assert_eq!(reused.status, 422, "the same key with other data: {}", reused.text());
+    assert!(reused.text().contains("id_reused"), "{}", reused.text());
     running.rows_at_least(2);
     assert_eq!(running.rows().len(), 2, "the repeat is not kept again");
 }

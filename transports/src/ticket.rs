@@ -114,30 +114,54 @@ pub struct Slot {
     waker: AtomicWaker,
 }
 
-#[derive(Debug, Default)]
+/// Hears once whether every delivery succeeded.
+type AtEnd = Box<dyn FnOnce(bool) + Send>;
+
+#[derive(Default)]
 struct Outcomes {
+    /// Deliveries that have not ended: counted under the lock, so that exactly one is the last.
+    open: u32,
     delivered: bool,
     worst: Option<Verdict>,
+    at_end: Option<AtEnd>,
+}
+
+impl std::fmt::Debug for Outcomes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outcomes").field("worst", &self.worst).finish_non_exhaustive()
+    }
 }
 
 impl Slot {
     /// A slot for this many deliveries (at least one). `stored`: other events of the message go to the journal, so that a
     /// refusal here cannot say that nothing was kept.
     pub fn new(deliveries: u32, stored: bool) -> Arc<Self> {
-        let outcomes = Mutex::new(Outcomes { delivered: stored, worst: None });
-        Arc::new(Slot { left: AtomicU32::new(deliveries.max(1)), outcomes, waker: AtomicWaker::new() })
+        let open = deliveries.max(1);
+        let outcomes = Mutex::new(Outcomes { open, delivered: stored, ..Outcomes::default() });
+        Arc::new(Slot { left: AtomicU32::new(open), outcomes, waker: AtomicWaker::new() })
+    }
+
+    /// `hear` is called when the last delivery has ended, before the sender is told: with `true` when all succeeded. To be set
+    /// before the first delivery begins.
+    pub fn at_end(&self, hear: impl FnOnce(bool) + Send + 'static) {
+        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).at_end = Some(Box::new(hear));
     }
 
     /// One delivery ended: `None` for success, else what the sender must be told. *Unknown* outranks a refusal. A refusal by
     /// one backend beside the success of another is *unknown* too, because "nothing was kept" would be false.
     pub fn settle(&self, outcome: Option<Verdict>) {
-        {
+        let last = {
             let mut outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
             match outcome {
                 None => outcomes.delivered = true,
                 Some(verdict) if !matches!(outcomes.worst, Some(Verdict::Unknown(_))) => outcomes.worst = Some(verdict),
                 Some(_) => {}
             }
+            outcomes.open = outcomes.open.saturating_sub(1);
+            if outcomes.open == 0 { outcomes.at_end.take().map(|hear| (hear, outcomes.worst.is_none())) } else { None }
+        };
+        if let Some((hear, succeeded)) = last {
+            hear(succeeded);
         }
         let before = self.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1));
         if before == Ok(1) {

@@ -92,6 +92,12 @@ impl<D: Disk> Journal<D> {
         Ok(())
     }
 
+    /// What tells this log from every other: random, made with the data directory, the same for its whole life.
+    #[must_use]
+    pub fn uuid(&self) -> [u8; 16] {
+        self.inner.uuid
+    }
+
     /// Takes all events of one message or none; they get consecutive LSNs, and the last is given back. A memory copy
     /// under one short mutex: no I/O, no waiting. Durable later, see [`Journal::poll_durable`].
     ///

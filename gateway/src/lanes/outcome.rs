@@ -73,6 +73,14 @@ impl Runner {
         });
     }
 
+    /// An event that was in flight whenever the process ended without a stop.
+    pub(super) fn quarantine(&mut self, event: Event, exits: u32) {
+        let detail = format!(
+            "it was in flight at {exits} unclean exits of the gateway, alone at the last one, and is not tried again by itself"
+        );
+        self.give_up(&Arc::new(event), &Why::new(Word::Internal, detail), exits);
+    }
+
     pub(super) fn give_up(&mut self, event: &Arc<Event>, why: &Why, attempts: u32) {
         let trace_id = event.trace.trace_id_hex();
         tracing::warn!(backend = %self.lane.name, event_id = event.envelope.id(), trace_id, code = why.word.as_str(), detail = %why.detail, "an event cannot be delivered");

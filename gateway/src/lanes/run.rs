@@ -39,6 +39,12 @@ const SLOW: Duration = Duration::from_secs(5);
 /// How often deadlines and dead letters that found no room are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// Unclean exits that an event was in flight at before the lane delivers it alone: so that the next exit tells it from its
+/// neighbours.
+const SUSPECT_EXITS: u32 = 2;
+/// Unclean exits that an event was in flight at before it is a dead letter: it may be what ends the process.
+const POISON_EXITS: u32 = 3;
+
 /// One event of a delivery.
 pub(super) struct Job {
     pub(super) event: Arc<Event>,
@@ -83,6 +89,8 @@ pub struct Runner {
     pub(super) landed_at: SystemTime,
     pub(super) hops: Vec<Delivered>,
     pub(super) exhausted: bool,
+    /// Whether events may come that were in flight at several unclean exits: then they are read and delivered one by one.
+    pub(super) careful: bool,
     /// Whether a probe has ever succeeded: before that nothing is delivered, because what the far end takes is not known.
     pub(super) known: bool,
     /// When the age of the oldest event was last published.
@@ -114,6 +122,7 @@ impl Runner {
             landed_at: SystemTime::UNIX_EPOCH,
             hops: Vec::new(),
             exhausted: false,
+            careful: true,
             known: false,
             aged: clock::now(),
         })
@@ -166,10 +175,11 @@ impl Runner {
             && self.under_way.1 < WINDOW_BYTES
             && self.strands.has_room()
             && self.letters.is_empty()
+            && (!self.careful || self.under_way.0 == 0)
     }
 
     fn read(&mut self) {
-        let entries = match self.reader.read(READ_BYTES) {
+        let entries = match self.reader.read(if self.careful { 1 } else { READ_BYTES }) {
             Ok(entries) => entries,
             Err(error) => {
                 tracing::error!(backend = %self.lane.name, %error, "the journal could not be read");
@@ -182,8 +192,10 @@ impl Runner {
         let mut jobs = Vec::with_capacity(entries.len());
         let mut begun = (self.lane.backend.order() == Order::OnePerStrand).then(HashSet::new);
         for entry in entries {
-            let lsn = entry.lsn;
+            let (lsn, exits) = (entry.lsn, entry.attempts);
+            self.careful &= exits >= SUSPECT_EXITS;
             match record::decode_event(&Bytes::from_owner(entry.body), lsn.get()) {
+                Ok(event) if exits >= POISON_EXITS => self.quarantine(event, exits),
                 Ok(event) => self.line_up(event, &mut begun, &mut jobs),
                 Err(error) => {
                     // The checksum held, so this is a record of a newer version or a fault of ours. It was acknowledged: it stays

@@ -1,30 +1,28 @@
 //! `dedupe`: acknowledges repeats without keeping them again.
 //!
-//! It is one with the append (design rule 10) without being under its lock: an entry is reserved here, filled with the LSN
-//! when the batch is kept, and removed when it is not. Who meets a reserved entry looks again. A duplicate gets the answer of
-//! the first: it waits for the first one's LSN. Bounded by time and count; the oldest is forgotten first. The table is in
-//! memory: after a restart a resend is kept again (backends see the same source and id).
+//! It is one with the append (design rule 10) without being under its lock: an entry of [`Ids`] is reserved here, filled with
+//! the LSN when the batch is kept, and removed when it is not. Who meets a reserved entry looks again. A duplicate gets the
+//! answer of the first: it waits for the first one's LSN, or for the end of its direct delivery. Where an `id` is among what
+//! makes two events the same, other data under it is refused (`id_reused`): it is no resend.
+//!
+//! `Idempotency-Key` of a bare HTTP event is the same step with the key for an id, on every listener, configured or not.
+//! The table outlives reload and restart. Of an event that passes several `dedupe` steps the journal keeps the first one's
+//! id, so after a restart only that one knows it.
 use super::{BuildContext, Middleware, Plugin, Step, stepped};
 use crate::{
-    clock,
+    ids::{Id, Ids, Met},
     stack::{Batch, Claim, Item},
 };
 use schemars::JsonSchema;
 use schemas::{Door, ItemVerdict, Refusal, Word};
 use serde::{Deserialize, Serialize};
 use settings::{Attribute, Period};
-use std::{
-    collections::{HashMap, VecDeque},
-    fmt,
-    hash::{BuildHasher, Hasher, RandomState},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::{fmt, sync::Arc, time::Duration};
 
-const SHARDS: usize = 16;
+/// How long an `Idempotency-Key` is remembered, and how many of them.
+const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(600);
+const IDEMPOTENCY_KEYS: usize = 1_000_000;
+
 /// How soon somebody who met a reserved entry looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
@@ -58,18 +56,30 @@ fn dedupe_keys() -> u32 {
 }
 
 impl Plugin for DedupeConfig {
-    fn build(&self, _: &BuildContext<'_>) -> Result<Arc<dyn Middleware>, String> {
+    fn build(&self, cx: &BuildContext<'_>) -> Result<Arc<dyn Middleware>, String> {
         let by = self.by.iter().map(|name| name.as_str().to_owned()).collect();
         let keys = usize::try_from(self.max_keys).unwrap_or(usize::MAX);
-        Ok(stepped(Dedupe::new(by, self.window.get(), keys)))
+        Ok(stepped(Dedupe::new(Arc::clone(cx.ids), by, self.window.get(), keys)))
     }
+}
+
+/// What makes two events of one principal the same.
+#[derive(Clone, Debug)]
+enum By {
+    /// The values of these attributes.
+    Attributes(Vec<String>),
+    /// The message's `Idempotency-Key`, on one listener; messages without one pass.
+    IdempotencyKey,
 }
 
 /// Settles events that were kept before.
 #[derive(Clone)]
 pub struct Dedupe {
-    by: Vec<String>,
-    table: Arc<Table>,
+    by: By,
+    /// Whether other data under the same id is refused.
+    compare: bool,
+    window: Duration,
+    ids: Arc<Ids>,
 }
 
 impl fmt::Debug for Dedupe {
@@ -78,90 +88,67 @@ impl fmt::Debug for Dedupe {
     }
 }
 
-/// Principal and key, hashed with two secret keys to 128 bits: nobody can make two keys meet.
-type Key = (u64, u64);
-
-#[derive(Clone, Copy)]
-enum Entry {
-    Reserved { batch: u64 },
-    Kept { lsn: u64, at: Instant },
-}
-
-#[derive(Default)]
-struct Shard {
-    entries: HashMap<Key, Entry>,
-    /// Kept entries, oldest first.
-    order: VecDeque<(Instant, Key)>,
-}
-
-struct Table {
-    shards: [Mutex<Shard>; SHARDS],
-    hashers: (RandomState, RandomState),
-    window: Duration,
-    keys_max: usize,
-    batches: AtomicU64,
-}
-
-enum Met {
-    New,
-    /// By the same batch: two events of one message are the same.
-    Own,
-    Reserved,
-    Kept(u64),
-}
-
 impl Dedupe {
-    /// Events of one principal with the same values of `by` are the same for `window`; at most `keys_max` are remembered.
-    pub fn new(by: Vec<String>, window: Duration, keys_max: usize) -> Self {
-        let shards = std::array::from_fn(|_| Mutex::default());
-        let hashers = (RandomState::new(), RandomState::new());
-        let table = Table { shards, hashers, window, keys_max: keys_max.max(SHARDS), batches: AtomicU64::new(0) };
-        Dedupe { by, table: Arc::new(table) }
+    /// Events of one principal with the same values of `by` are the same for `window`; the table remembers at least `keys`.
+    pub fn new(ids: Arc<Ids>, by: Vec<String>, window: Duration, keys: usize) -> Self {
+        ids.remember(window, keys);
+        let compare = by.iter().any(|name| name == "id");
+        Dedupe { by: By::Attributes(by), compare, window, ids }
     }
 
-    /// The event's key. An `Idempotency-Key` stands for the whole message: it is the id of a bare event, which has none of its
-    /// own to be known by.
-    fn key(&self, item: &Item, door: &Door, dedupe_id: Option<&str>) -> Key {
-        let hash = |hasher: &RandomState| {
-            let mut hasher = hasher.build_hasher();
-            let mut part = |text: &str| {
-                hasher.write(text.as_bytes());
-                hasher.write_u8(0xff);
-            };
-            part(&door.principal);
-            if let Some(id) = dedupe_id {
-                part("idempotency-key");
-                part(&door.listener);
-                part(id);
-                part(&item.number.to_string());
-                return hasher.finish();
+    /// Bare events of one principal and listener with the same `Idempotency-Key` are the same.
+    pub fn idempotency_key(ids: Arc<Ids>) -> Self {
+        ids.remember(IDEMPOTENCY_WINDOW, IDEMPOTENCY_KEYS);
+        Dedupe { by: By::IdempotencyKey, compare: true, window: IDEMPOTENCY_WINDOW, ids }
+    }
+
+    fn id(&self, item: &Item, door: &Door, dedupe_id: &str) -> Id {
+        match &self.by {
+            By::Attributes(by) => {
+                let view = item.view(door);
+                let value = |name: &'_ String| view.get(name).map(|value| value.text).unwrap_or_default();
+                let pairs = by.iter().flat_map(|name| [name.as_str(), value(name)]);
+                self.ids.id(["attributes", &door.principal].into_iter().chain(pairs))
             }
-            let view = item.view(door);
-            for name in &self.by {
-                part(view.get(name).map(|value| value.text).unwrap_or_default());
+            // The key stands for the whole message; its events are told apart by their place.
+            By::IdempotencyKey => {
+                let place = item.number.to_string();
+                self.ids.id(["idempotency-key", &door.principal, &door.listener, dedupe_id, &place])
             }
-            hasher.finish()
-        };
-        (hash(&self.table.hashers.0), hash(&self.table.hashers.1))
+        }
     }
 }
 
 impl Step for Dedupe {
     fn name(&self) -> &'static str {
-        "dedupe"
+        match self.by {
+            By::Attributes(_) => "dedupe",
+            By::IdempotencyKey => "idempotency_key",
+        }
     }
 
     fn apply(&self, batch: &mut Batch) {
-        let number = self.table.batches.fetch_add(1, Ordering::Relaxed);
-        let mut reserved = Reserved { table: Arc::clone(&self.table), keys: Vec::new() };
+        let dedupe_id = match (&self.by, &batch.dedupe_id) {
+            (By::IdempotencyKey, None) => return,
+            (By::IdempotencyKey, Some(key)) => key.clone(),
+            (By::Attributes(_), _) => schemas::ByteStr::EMPTY,
+        };
+        let number = self.ids.batch();
+        let mut reserved = Reserved { ids: Arc::clone(&self.ids), entries: Vec::new() };
         let mut met_reserved = false;
-        let dedupe_id = batch.dedupe_id.clone();
         for (item, door) in batch.alive() {
-            let key = self.key(item, door, dedupe_id.as_deref());
-            match self.table.reserve(key, number) {
-                Met::New => reserved.keys.push((item.number, key)),
+            let id = self.id(item, door, &dedupe_id);
+            let data = crc32c::crc32c(item.envelope.data());
+            match self.ids.reserve(id, data, number, self.window) {
+                Met::New => {
+                    item.id.get_or_insert_with(|| id.with(data));
+                    reserved.entries.push((item.number, id, data));
+                }
                 Met::Own => item.fate = Some(ItemVerdict::Duplicate),
-                Met::Kept(lsn) => {
+                Met::Kept { same_data: false, .. } if self.compare => {
+                    item.refuse(Word::IdReused, "an event with this id was kept before, with other data");
+                }
+                Met::Kept { lsn, .. } => {
                     item.fate = Some(ItemVerdict::Duplicate);
                     item.duplicate_of = lsn;
                 }
@@ -173,7 +160,7 @@ impl Step for Dedupe {
         }
         if met_reserved {
             drop(reserved);
-            let detail = "the first event with this key has no answer yet";
+            let detail = "the first event with this id has no answer yet";
             batch.hold_briefly(Refusal::new(Word::IdInUse, detail).retry_after(LOOK_AGAIN));
             return;
         }
@@ -181,71 +168,27 @@ impl Step for Dedupe {
     }
 }
 
-impl Table {
-    fn shard(&self, key: Key) -> &Mutex<Shard> {
-        let place = usize::try_from(key.0 % SHARDS as u64).unwrap_or(0);
-        &self.shards[place]
-    }
-
-    fn reserve(&self, key: Key, batch: u64) -> Met {
-        let mut shard = self.shard(key).lock().unwrap_or_else(PoisonError::into_inner);
-        match shard.entries.get(&key).copied() {
-            Some(Entry::Reserved { batch: other }) if other == batch => return Met::Own,
-            Some(Entry::Reserved { .. }) => return Met::Reserved,
-            Some(Entry::Kept { lsn, at }) if clock::since(at) < self.window => return Met::Kept(lsn),
-            Some(Entry::Kept { .. }) | None => {}
-        }
-        shard.entries.insert(key, Entry::Reserved { batch });
-        Met::New
-    }
-
-    fn fill(&self, key: Key, lsn: u64) {
-        let now = clock::now();
-        let mut shard = self.shard(key).lock().unwrap_or_else(PoisonError::into_inner);
-        shard.entries.insert(key, Entry::Kept { lsn, at: now });
-        shard.order.push_back((now, key));
-        let most = self.keys_max / SHARDS;
-        while let Some((at, oldest)) = shard.order.front().copied() {
-            if shard.order.len() <= most && now.duration_since(at) < self.window {
-                break;
-            }
-            shard.order.pop_front();
-            // A newer entry under the same key has its own place in the order.
-            if matches!(shard.entries.get(&oldest), Some(Entry::Kept { at: kept, .. }) if *kept == at) {
-                shard.entries.remove(&oldest);
-            }
-        }
-    }
-
-    fn remove(&self, key: Key) {
-        let mut shard = self.shard(key).lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(shard.entries.get(&key), Some(Entry::Reserved { .. })) {
-            shard.entries.remove(&key);
-        }
-    }
-}
-
 /// The entries that a batch reserved; removed unless the batch is kept.
 struct Reserved {
-    table: Arc<Table>,
-    /// The event's number in its message, and its key.
-    keys: Vec<(usize, Key)>,
+    ids: Arc<Ids>,
+    /// The event's number in its message, its id, and the checksum of its data.
+    entries: Vec<(usize, Id, u32)>,
 }
 
 impl fmt::Debug for Reserved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reserved").field("keys", &self.keys.len()).finish()
+        f.debug_struct("Reserved").field("entries", &self.entries.len()).finish()
     }
 }
 
 impl Claim for Reserved {
     fn keep(&mut self, lsn: u64, kept: &dyn Fn(usize) -> bool) {
         // An event that was refused beside kept ones must not make its resend a duplicate: its entry is removed.
-        for (number, key) in self.keys.drain(..) {
+        for (number, id, data) in self.entries.drain(..) {
             if kept(number) {
-                self.table.fill(key, lsn);
+                self.ids.fill(id, data, lsn);
             } else {
-                self.table.remove(key);
+                self.ids.remove(id);
             }
         }
     }
@@ -253,8 +196,8 @@ impl Claim for Reserved {
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        for (_, key) in &self.keys {
-            self.table.remove(*key);
+        for (_, id, _) in &self.entries {
+            self.ids.remove(*id);
         }
     }
 }
@@ -263,34 +206,18 @@ impl Drop for Reserved {
 mod tests {
     use super::*;
 
-    fn table(window: Duration, keys: usize) -> Arc<Table> {
-        Dedupe::new(Vec::new(), window, keys).table
-    }
-
     #[test]
-    fn reserved_filled_removed() {
-        let table = table(Duration::from_secs(60), 1000);
-        let key = (1, 2);
-        assert!(matches!(table.reserve(key, 1), Met::New));
-        assert!(matches!(table.reserve(key, 1), Met::Own));
-        assert!(matches!(table.reserve(key, 2), Met::Reserved));
-        drop(Reserved { table: Arc::clone(&table), keys: vec![(0, key)] });
-        assert!(matches!(table.reserve(key, 3), Met::New), "an append that was refused leaves nothing");
-        Reserved { table: Arc::clone(&table), keys: vec![(0, key), (1, (3, 4))] }.keep(77, &|number| number == 0);
-        assert!(matches!(table.reserve((3, 4), 9), Met::New), "refused beside a kept one");
-        assert!(matches!(table.reserve(key, 4), Met::Kept(77)));
-    }
-
-    #[test]
-    fn forgets_by_time_and_count() {
-        let short = table(Duration::ZERO, 1000);
-        short.fill((1, 1), 5);
-        assert!(matches!(short.reserve((1, 1), 1), Met::New));
-        let small = table(Duration::from_secs(60), SHARDS * 2);
-        for n in 0..10 {
-            small.fill((0, n), n);
-        }
-        assert!(matches!(small.reserve((0, 9), 1), Met::Kept(9)));
-        assert!(matches!(small.reserve((0, 0), 1), Met::New), "the oldest is forgotten first");
+    fn what_is_not_kept_leaves_nothing() {
+        let ids = Ids::new([1; 16]);
+        let dedupe = Dedupe::new(Arc::clone(&ids), Vec::new(), Duration::from_secs(60), 1000);
+        let [first, second] = ["first", "second"].map(|name| ids.id([name]));
+        assert_eq!(ids.reserve(first, 0, 1, dedupe.window), Met::New);
+        drop(Reserved { ids: Arc::clone(&ids), entries: vec![(0, first, 0)] });
+        assert_eq!(ids.reserve(first, 0, 2, dedupe.window), Met::New);
+        assert_eq!(ids.reserve(second, 0, 2, dedupe.window), Met::New);
+        let mut reserved = Reserved { ids: Arc::clone(&ids), entries: vec![(0, first, 0), (1, second, 0)] };
+        reserved.keep(77, &|number| number == 0);
+        assert_eq!(ids.reserve(second, 0, 3, dedupe.window), Met::New, "refused beside a kept one");
+        assert_eq!(ids.reserve(first, 0, 3, dedupe.window), Met::Kept { lsn: 77, same_data: true });
     }
 }

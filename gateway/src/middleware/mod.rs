@@ -30,6 +30,8 @@ use tower::{Service, util::BoxCloneSyncService};
 pub struct BuildContext<'a> {
     /// The whole config: schemas, folder.
     pub config: &'a Config,
+    /// The ids of events that were kept: they outlive the generation.
+    pub ids: &'a Arc<crate::ids::Ids>,
 }
 
 /// A middleware's configuration, checked: it builds the middleware.

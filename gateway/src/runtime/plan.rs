@@ -4,8 +4,9 @@ use crate::{
     auth::Auth,
     config::model::{Ack, Config, Unrouted as ConfiguredUnrouted},
     gate::ListenerGate,
+    ids::Ids,
     lanes::Lanes,
-    middleware::{BuildContext, Middleware},
+    middleware::{BuildContext, Middleware, dedupe::Dedupe, stepped},
     router::{Route, RoutePlan, Unrouted},
     stack::{
         self, End, Plan,
@@ -61,10 +62,11 @@ impl Blueprint {
         lanes: &Arc<Lanes>,
         metrics: &Arc<Metrics>,
         ring: &Arc<Ring>,
+        ids: &Arc<Ids>,
     ) -> Result<Self, StartError> {
         let mut pipelines = HashMap::new();
         for (name, steps) in config.pipelines.iter() {
-            let context = BuildContext { config };
+            let context = BuildContext { config, ids };
             let built: Result<Vec<_>, _> = steps.iter().map(|step| step.plugin().build(&context)).collect();
             pipelines
                 .insert(name.clone(), built.map_err(|what| StartError::Config(format!("pipeline {name}: {what}")))?);
@@ -84,7 +86,9 @@ impl Blueprint {
                     codec: common.codec.as_ref().and_then(|name| codecs::by_name(name.as_str())),
                     events_max: listener.plugin().max_events(),
                 },
-                pipeline: named(&pipelines, common.pipeline.iter().map(settings::Name::as_str)),
+                pipeline: std::iter::once(stepped(Dedupe::idempotency_key(Arc::clone(ids))))
+                    .chain(named(&pipelines, common.pipeline.iter().map(settings::Name::as_str)))
+                    .collect(),
                 routes: Arc::clone(&routes),
                 hold: hold(listener.kind(), common.overload),
             };
@@ -99,7 +103,7 @@ impl Blueprint {
 /// # Errors
 /// A schema or secret that can no longer be read.
 pub fn compile(config: &Config, shared: &Arc<Shared>, env: &Lookup<'_>) -> Result<Compiled, StartError> {
-    let blueprint = Blueprint::new(config, &shared.lanes(), &shared.metrics, &shared.ring)?;
+    let blueprint = Blueprint::new(config, &shared.lanes(), &shared.metrics, &shared.ring, &shared.ids)?;
     let (mut gates, mut doors) = (HashMap::new(), HashMap::new());
     for (name, listener) in config.listeners.iter() {
         let Some(plan) = blueprint.plans.get(name) else { continue };

@@ -2,8 +2,8 @@
 //!
 //! A batch is kept as a whole: one append for all its journaled events, then the direct ones into their lanes' windows. Before
 //! this step nothing was kept; after it nobody can cancel what was.
-use super::{Batch, count};
-use crate::{lanes::Direct, state::Shared};
+use super::{Batch, batch::Claims, count};
+use crate::{ids::Key, lanes::Direct, state::Shared};
 use journal::Encoded;
 use schemas::{
     AckLevel, ByteStr, Death, Event, ItemReceipt, ItemVerdict, Items, Receipt, Refusal, Verdict, Word, record,
@@ -28,6 +28,9 @@ struct Scratch {
     ends: Vec<usize>,
 }
 
+/// A record to be, and what a resend of it is known by.
+type Identified = (Event, Option<Key>);
+
 thread_local! {
     /// One scratch per edge thread, so that encoding allocates nothing.
     static SCRATCH: RefCell<Scratch> = RefCell::default();
@@ -51,9 +54,11 @@ impl Admit {
             mark_dead(&mut batch);
         }
         let events = events_of(&batch);
-        let direct = events.iter().any(|event| event.level == AckLevel::Delivered);
+        let direct = events.iter().any(|(event, _)| event.level == AckLevel::Delivered);
         let (stored, direct) = if direct {
-            events.into_iter().partition(|event| event.level != AckLevel::Delivered)
+            let (direct, stored): (Vec<_>, _) =
+                events.into_iter().partition(|(event, _)| event.level == AckLevel::Delivered);
+            (stored, direct.into_iter().map(|(event, _)| event).collect())
         } else {
             (events, Vec::new())
         };
@@ -87,16 +92,18 @@ impl Admit {
     /// Everything after the append: nothing here can fail.
     fn kept(&self, mut batch: Batch, stored: usize, lsn: u64, direct: Vec<Event>) -> Ticket {
         let mut claims = std::mem::take(&mut batch.claims);
-        let kept = |number: usize| batch.items.iter().any(|item| item.number == number && item.is_alive());
-        for claim in &mut claims {
-            claim.keep(lsn, &kept);
+        if direct.is_empty() {
+            let kept = |number: usize| batch.items.iter().any(|item| item.number == number && item.is_alive());
+            for claim in &mut claims {
+                claim.keep(lsn, &kept);
+            }
         }
         count::kept(&self.shared, &batch);
         if let Some(span) = &batch.span {
             span.kept(&batch);
         }
         let stamp = Stamp { arrived: batch.arrived, note: self.shared.ring.message(&batch, lsn, stored) };
-        let slot = self.send_direct(&batch, direct, stored > 0);
+        let slot = self.send_direct(&batch, direct, (stored > 0).then_some(lsn), claims);
         let (receipt, wait_for) = receipt(&batch, lsn);
         let room = std::mem::take(&mut batch.room);
         let ticket = match slot {
@@ -108,22 +115,22 @@ impl Admit {
     }
 
     /// One append for all events; 0 when there are none.
-    fn append(&self, events: &[Event]) -> Result<u64, journal::Closed> {
+    fn append(&self, events: &[Identified]) -> Result<u64, journal::Closed> {
         if events.is_empty() {
             return Ok(0);
         }
         SCRATCH.with_borrow_mut(|scratch| {
             scratch.heads.clear();
             scratch.ends.clear();
-            for event in events {
-                record::encode_head(&mut scratch.heads, event);
+            for (event, id) in events {
+                record::encode_head_with_id(&mut scratch.heads, event, id.as_ref());
                 scratch.ends.push(scratch.heads.len());
             }
             let mut start = 0;
             let entries: SmallVec<[Encoded<'_>; 1]> = events
                 .iter()
                 .zip(&scratch.ends)
-                .map(|(event, end)| {
+                .map(|((event, _), end)| {
                     let head = &scratch.heads[start..*end];
                     start = *end;
                     Encoded::gathered(head, event.envelope.data(), event.lanes)
@@ -137,12 +144,30 @@ impl Admit {
         direct.iter().try_for_each(|event| self.shared.lanes().direct_room(event.lanes, event.envelope.size()))
     }
 
-    fn send_direct(&self, batch: &Batch, direct: Vec<Event>, stored: bool) -> Option<Arc<Slot>> {
+    /// Hands direct events to their lanes. What was claimed for them stays open until they have ended: who resends one
+    /// meanwhile is told so, and one that failed leaves nothing. `stored`: the LSN of the message's journaled events.
+    fn send_direct(
+        &self,
+        batch: &Batch,
+        direct: Vec<Event>,
+        stored: Option<u64>,
+        mut claims: Claims,
+    ) -> Option<Arc<Slot>> {
         if direct.is_empty() {
             return None;
         }
         let deliveries = direct.iter().map(|event| event.lanes.count_ones()).sum();
-        let slot = Slot::new(deliveries, stored);
+        let slot = Slot::new(deliveries, stored.is_some());
+        if !claims.is_empty() {
+            let alive = batch.items.iter().filter(|item| item.is_alive());
+            let kept: Vec<(usize, bool)> = alive.map(|item| (item.number, item.level == AckLevel::Delivered)).collect();
+            slot.at_end(move |delivered| {
+                let kept = |number| kept.iter().any(|(kept, direct)| *kept == number && (delivered || !direct));
+                for claim in &mut claims {
+                    claim.keep(stored.unwrap_or(0), &kept);
+                }
+            });
+        }
         for event in direct {
             let direct = Direct { event: Arc::new(event), slot: Arc::clone(&slot), deadline: batch.deadline };
             self.shared.lanes().send_direct(&direct);
@@ -191,7 +216,7 @@ fn mark_dead(batch: &mut Batch) {
 }
 
 /// The records and direct events of a batch: one per view of an item that is alive.
-fn events_of(batch: &Batch) -> Vec<Event> {
+fn events_of(batch: &Batch) -> Vec<Identified> {
     let mut events = Vec::with_capacity(batch.items.len());
     for item in batch.items.iter().filter(|item| item.is_alive()) {
         let event = |envelope: &schemas::Envelope, lanes, route: &ByteStr| Event {
@@ -212,10 +237,10 @@ fn events_of(batch: &Batch) -> Vec<Event> {
                 Death { word: *word, detail: detail.clone(), backend: ByteStr::EMPTY, attempts: 0, first_lsn: 0 };
             let mut letter = event(&item.envelope, 1, &ByteStr::EMPTY);
             letter.death = Some(Box::new(death));
-            events.push(letter);
+            events.push((letter, item.id));
             continue;
         }
-        events.extend(item.views.iter().map(|view| event(&view.envelope, view.lanes, &view.route)));
+        events.extend(item.views.iter().map(|view| (event(&view.envelope, view.lanes, &view.route), item.id)));
     }
     events
 }

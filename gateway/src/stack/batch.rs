@@ -62,8 +62,11 @@ pub struct Batch {
     /// Whether what it is held for passes by itself within moments: then it waits even where the listener refuses.
     pub brief: bool,
     /// What was taken on the way and must be given back unless the batch is kept.
-    pub claims: SmallVec<[Box<dyn Claim>; 1]>,
+    pub claims: Claims,
 }
+
+/// What was taken on the way.
+pub type Claims = SmallVec<[Box<dyn Claim>; 1]>;
 
 /// One event on its way through the stack.
 #[derive(Debug)]
@@ -78,6 +81,8 @@ pub struct Item {
     pub fate: Option<ItemVerdict>,
     /// The LSN of the first copy, for a duplicate whose first copy may not be durable yet; else 0.
     pub duplicate_of: u64,
+    /// What the journal keeps to know a resend by, set by `dedupe`.
+    pub id: Option<crate::ids::Key>,
     /// Where it goes, decided by the router: one view for each distinct content.
     pub views: SmallVec<[View; 1]>,
     /// Bit n = the n-th route matched.
@@ -116,6 +121,7 @@ impl Item {
             original: None,
             fate: None,
             duplicate_of: 0,
+            id: None,
             views: SmallVec::new(),
             routes: SmallVec::new(),
             level: AckLevel::Durable,
@@ -209,6 +215,7 @@ impl Batch {
             }
             item.fate = None;
             item.duplicate_of = 0;
+            item.id = None;
             item.views.clear();
             item.routes.clear();
             item.dead = None;

@@ -52,6 +52,24 @@ pub fn decode_event(body: &Bytes, lsn: u64) -> Result<Event, RecordError> {
     }
 }
 
+/// What a resend of the event in this record is known by, and when it was received; `None` when it has no such thing. Reads no
+/// more than the first two sections.
+pub fn id_of(body: &[u8]) -> Option<([u8; 16], SystemTime)> {
+    let mut cursor = Cursor::new(body, 0);
+    let [_, min_reader, _, _] = cursor.array::<HEADER_LEN>().ok()?;
+    let mut section = |wanted: u8| {
+        let tag = cursor.u8().ok()?;
+        let len = cursor.varint().ok()?;
+        let part = cursor.part(len).ok()?;
+        (tag == wanted && min_reader <= VERSION).then_some(part)
+    };
+    let mut place = section(tag::PLACE)?;
+    let id = section(tag::ID)?.array::<16>().ok()?;
+    let _lanes = place.u64().ok()?;
+    let received = SystemTime::UNIX_EPOCH.checked_add(Duration::from_nanos(place.u64().ok()?))?;
+    Some((id, received))
+}
+
 #[derive(Debug)]
 struct Place {
     lanes: u64,

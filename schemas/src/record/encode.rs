@@ -15,10 +15,15 @@ type Spans<'a> = (&'a str, &'a [Span; CORE_NAMES.len()], &'a Extensions);
 
 /// Appends all of an event's record but the data itself, which must follow as it is (`event.envelope.data()`).
 pub fn encode_head(out: &mut Vec<u8>, event: &Event) {
+    encode_head_with_id(out, event, None);
+}
+
+/// The same, with what a resend of the event is known by ([`super::id_of`] finds it again).
+pub fn encode_head_with_id(out: &mut Vec<u8>, event: &Event, id: Option<&[u8; 16]>) {
     let kind = if event.death.is_some() { RecordKind::Dead } else { RecordKind::Event };
     out.reserve(256 + event.envelope.size() - event.envelope.data().len());
     let place = Place { lanes: event.lanes, received: event.received, trace: event.trace, level: event.level };
-    begin(out, kind, &place, &event.door);
+    begin(out, kind, &place, id, &event.door);
     if !event.route.is_empty() {
         section(out, tag::ROUTE, |out| put_varint(out, event.route.len()));
     }
@@ -51,7 +56,7 @@ pub fn encode_head(out: &mut Vec<u8>, event: &Event) {
 /// Appends all of a door letter's record but the payload itself, which must follow as it is. It is for lane 0 alone.
 pub fn encode_letter_head(out: &mut Vec<u8>, letter: &DoorLetter) {
     let place = Place { lanes: 1, received: letter.received, trace: letter.trace, level: AckLevel::Durable };
-    begin(out, RecordKind::Letter, &place, &letter.door);
+    begin(out, RecordKind::Letter, &place, None, &letter.door);
     section(out, tag::DEATH, |out| put_death(out, &letter.death));
     let optional = [&letter.content_type, &letter.tracestate, &letter.dedupe_id];
     section(out, tag::MESSAGE, |out| {
@@ -98,7 +103,7 @@ struct Place {
     level: AckLevel,
 }
 
-fn begin(out: &mut Vec<u8>, kind: RecordKind, place: &Place, door: &Door) {
+fn begin(out: &mut Vec<u8>, kind: RecordKind, place: &Place, id: Option<&[u8; 16]>, door: &Door) {
     let header: [u8; HEADER_LEN] = [VERSION, MIN_READER, kind as u8, u8::try_from(ENVELOPE_VERSION).unwrap_or(u8::MAX)];
     out.put_slice(&header);
     section(out, tag::PLACE, |out| {
@@ -114,6 +119,9 @@ fn begin(out: &mut Vec<u8>, kind: RecordKind, place: &Place, door: &Door) {
             AckLevel::Delivered => 2,
         });
     });
+    if let Some(id) = id {
+        section(out, tag::ID, |out| out.put_slice(id));
+    }
     section(out, tag::DOOR, |out| {
         for text in [&door.listener, &door.principal, &door.tenant, &door.subject] {
             put_varint(out, text.len());

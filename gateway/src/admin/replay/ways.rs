@@ -30,8 +30,9 @@ impl Again {
     pub fn new(config: &Config, compiled: &Compiled, shared: &Arc<Shared>) -> Self {
         let way = |(name, listener): &(String, crate::config::Listener)| {
             let plan = compiled.blueprint.plans.get(name)?;
-            let without_dedupe =
-                |step: &&Arc<dyn crate::middleware::Middleware>| step.step().is_none_or(|step| step.name() != "dedupe");
+            let without_dedupe = |step: &&Arc<dyn crate::middleware::Middleware>| {
+                step.step().is_none_or(|step| !["dedupe", "idempotency_key"].contains(&step.name()))
+            };
             let open = stack::open::Open { partial: false, ..plan.open.clone() };
             let pipeline = plan.pipeline.iter().filter(without_dedupe).cloned().collect();
             let door = |pipeline| {

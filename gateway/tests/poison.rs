@@ -1,0 +1,144 @@
+//! An event that is in flight whenever the process ends is told from its neighbours, and quarantined.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
+
+use backends::{Backend, Events, Order, Outcome, Position};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use gateway::{
+    lanes::{Lane, Treatment, run::Runner},
+    state::Shared,
+    telemetry::{Metrics, Ring, spans::Spans},
+};
+use journal::{AnyDisk, Encoded, Journal, LaneId, LaneSpec, Options, OsDisk};
+use schemas::{AckLevel, Attributes, ByteStr, Door, Event, Headers, Kind, TraceContext, record};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant, SystemTime},
+};
+use transports::{Budget, net::Shutdown};
+
+/// Confirms everything but `poison`, at which it hangs, as a process does that is about to end.
+struct Hangs {
+    seen: Arc<Mutex<Vec<String>>>,
+    calls: Arc<Mutex<Vec<usize>>>,
+}
+
+impl Backend for Hangs {
+    fn kind(&self) -> &'static str {
+        "hangs"
+    }
+
+    fn order(&self) -> Order {
+        Order::Pipelined
+    }
+
+    fn deliver(&self, events: Events) -> BoxFuture<'static, Vec<Outcome>> {
+        self.calls.lock().unwrap().push(events.len());
+        let ids: Vec<String> = events.iter().map(|event| event.envelope.id().to_owned()).collect();
+        let hang = ids.iter().any(|id| id == "poison");
+        self.seen.lock().unwrap().extend(ids);
+        Box::pin(async move {
+            if hang {
+                std::future::pending::<()>().await;
+            }
+            events.iter().map(|_| Outcome::Done(Position::default())).collect()
+        })
+    }
+}
+
+fn event(id: &str) -> Event {
+    let mut attributes = Attributes::default();
+    for (name, value) in [("id", id), ("source", "/s"), ("type", "t")] {
+        attributes.set(name, value, Kind::String).unwrap();
+    }
+    Event {
+        lsn: 0,
+        lanes: 2,
+        envelope: attributes.freeze(Bytes::new()).unwrap(),
+        door: Door::default(),
+        headers: Headers::new(),
+        received: SystemTime::now(),
+        trace: TraceContext::from_random([1; 24], 0),
+        route: ByteStr::EMPTY,
+        level: AckLevel::Durable,
+        key: id.into(),
+        death: None,
+    }
+}
+
+/// What one life of the process saw.
+#[derive(Debug)]
+struct Life {
+    seen: Vec<String>,
+    calls: Vec<usize>,
+    letters: u64,
+    pending: u64,
+}
+
+/// Runs the lane until `until` holds, then ends without a stop.
+fn live(dir: &Path, append: &[&str], until: impl Fn(&Shared, &[String]) -> bool) -> Life {
+    let mut options = Options::new(dir);
+    options.lanes = vec![LaneSpec { name: "far".into(), kind: "hangs".into(), ..LaneSpec::default() }];
+    options.segment_size = 1 << 20;
+    options.group_bytes = 1 << 19;
+    options.cursor_every = Duration::from_millis(20);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let journal = Journal::open(AnyDisk::Os(OsDisk), options).unwrap();
+    let config = gateway::config::check_default(&|_| None).config.unwrap();
+    let metrics = Arc::new(Metrics::new());
+    let meter = metrics.lane("far");
+    let spans = Spans::start(&config, runtime.handle()).unwrap();
+    let shared = Arc::new(Shared::new(journal, Budget::new(1 << 20), metrics, Arc::new(Ring::default()), spans));
+    for id in append {
+        let event = event(id);
+        let mut head = Vec::new();
+        record::encode_head(&mut head, &event);
+        shared.journal.append(&[Encoded::gathered(&head, event.envelope.data(), 2)]).unwrap();
+    }
+    shared.journal.sync().unwrap();
+    let (seen, calls) = (Arc::default(), Arc::default());
+    let backend = Arc::new(Hangs { seen: Arc::clone(&seen), calls: Arc::clone(&calls) });
+    let backoff = (Duration::from_millis(10), Duration::from_millis(10));
+    let treatment = Treatment { attempts: None, backoff, order: None, dead_letter: true };
+    let id = shared.journal.lane_id("far").unwrap();
+    let lane = Arc::new(Lane::new(id.get(), "far", backend, treatment, meter));
+    shared.change_lanes(|lanes| lanes.put(Arc::clone(&lane)));
+    let (_stop, signal) = Shutdown::channel();
+    for dispatch in shared.journal.dispatchers() {
+        runtime.spawn(dispatch);
+    }
+    runtime.spawn(Runner::new(lane, Arc::clone(&shared)).unwrap().run(signal));
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !until(&shared, &seen.lock().unwrap()) {
+        assert!(Instant::now() < deadline, "saw {:?}", seen.lock().unwrap());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    shared.journal.save_cursors().unwrap();
+    let life = Life {
+        seen: seen.lock().unwrap().clone(),
+        calls: calls.lock().unwrap().clone(),
+        letters: shared.journal.pending(LaneId::DEAD_LETTERS),
+        pending: shared.journal.pending(id),
+    };
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    life
+}
+
+#[test]
+fn after_three_unclean_exits_it_is_a_dead_letter_and_its_neighbours_are_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let met = |_: &Shared, seen: &[String]| seen.iter().any(|id| id == "poison");
+    let first = live(dir.path(), &["a", "b", "c", "poison", "d"], met);
+    assert_eq!(first.calls, [1, 4], "the first tells that nobody is suspected: {first:?}");
+    let second = live(dir.path(), &[], met);
+    assert_eq!(second.calls, [1, 3], "in flight once is no suspicion: {second:?}");
+    let third = live(dir.path(), &[], met);
+    assert_eq!(third.calls, [1, 1], "each alone, so that the next exit tells them apart: {third:?}");
+    assert_eq!(third.pending, 2, "the neighbour before it is delivered: {third:?}");
+    let last = live(dir.path(), &[], |shared, seen| {
+        seen.iter().any(|id| id == "d") && shared.journal.pending(LaneId::DEAD_LETTERS) == 1
+    });
+    assert!(!last.seen.iter().any(|id| id == "poison"), "it is not tried again: {last:?}");
+    assert_eq!(last.letters, 1, "{last:?}");
+}
