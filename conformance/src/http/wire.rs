@@ -126,7 +126,7 @@ impl Wire {
         } else if answer.header("transfer-encoding").is_some() {
             self.chunks(until)?
         } else {
-            self.to_the_end(until)?
+            self.rest(until)?
         };
         Ok(answer)
     }
@@ -175,7 +175,7 @@ impl Wire {
         }
     }
 
-    fn to_the_end(&mut self, until: Instant) -> Result<Vec<u8>, NoAnswer> {
+    fn rest(&mut self, until: Instant) -> Result<Vec<u8>, NoAnswer> {
         loop {
             match self.more(until) {
                 Ok(()) if self.read.len() <= ANSWER_MAX => {}

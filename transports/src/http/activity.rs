@@ -1,8 +1,12 @@
 //! What a connection is doing, as its supervisor sees it: requests in flight, half a head, or nothing.
 //!
 //! The stream notes bytes, the service notes requests; both cost a relaxed atomic, and no timer is touched per request.
+use super::guard::Fault;
 use std::{
-    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use tokio::time::Instant;
@@ -19,6 +23,7 @@ pub(super) struct Activity {
     /// Milliseconds after `began`, plus one, when the first byte of a head came; 0 while there is none.
     head: AtomicU64,
     unread: AtomicBool,
+    refused: OnceLock<Fault>,
 }
 
 /// Why a connection ends by its supervisor's will.
@@ -39,6 +44,7 @@ impl Activity {
             ended: AtomicU64::new(0),
             head: AtomicU64::new(0),
             unread: AtomicBool::new(false),
+            refused: OnceLock::new(),
         }
     }
 
@@ -54,6 +60,18 @@ impl Activity {
         self.head.store(0, Ordering::Relaxed);
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         InFlight(self)
+    }
+
+    /// The guard refuses the next head that comes; nothing after it is read.
+    pub(super) fn refuse(&self, fault: Fault) {
+        self.leaves_unread();
+        // The first fault ends the connection, so that there is no second.
+        let _first = self.refused.set(fault);
+    }
+
+    /// Why the last request of the connection is refused.
+    pub(super) fn refused(&self) -> Option<Fault> {
+        self.refused.get().copied()
     }
 
     /// The peer is still sending something that nobody will read.

@@ -2,14 +2,14 @@
 //!
 //! A body that arrives in one frame is passed on as it is. hyper answers `Expect: 100-continue` when the body is polled for
 //! the first time, which happens here and so after room was reserved.
-use super::{coding::overloaded, problem::Problem, seat::Timer, settings::HttpSettings};
+use super::{coding::overloaded, guard::Fault, problem::Problem, seat::Timer, settings::HttpSettings};
 use crate::Room;
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http_body::Body;
 use hyper::body::Incoming;
 use schemas::{Refusal, Word};
-use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
+use std::{error::Error, future::poll_fn, io, pin::Pin, task::Poll, time::Duration};
 use tokio::time::Instant;
 
 /// Room is taken for this much of a body at first; a larger one gets the rest as it arrives (design rule 4).
@@ -98,7 +98,7 @@ impl<'a> Reader<'a> {
             .await?;
             match frame {
                 None => return Ok(None),
-                Some(Err(error)) => return Err(Problem::protocol(format!("the body cannot be read: {error}"))),
+                Some(Err(error)) => return Err(broken(&error)),
                 // Trailers are no data, and nothing here asks for them.
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) if data.is_empty() => {}
@@ -130,6 +130,15 @@ pub(super) async fn drain(body: &mut Incoming) -> bool {
         Poll::Ready(body.is_end_stream())
     })
     .await
+}
+
+/// The guard's own words where it found the fault; else the body broke off.
+fn broken(error: &hyper::Error) -> Problem {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>()).and_then(io::Error::get_ref);
+    match cause.and_then(|cause| cause.downcast_ref::<Fault>()) {
+        Some(fault) => Problem::from(*fault),
+        None => Problem::protocol(format!("the body cannot be read: {error}")),
+    }
 }
 
 fn too_large(max: usize) -> Problem {

@@ -4,6 +4,8 @@
 //! only when it rings or when half a head arrives.
 use super::{
     activity::{Activity, Overdue},
+    guard::{Guard, Limits},
+    guarded::Guarded,
     seat::Seats,
     service::{self, Connection},
     settings::HttpSettings,
@@ -82,7 +84,10 @@ impl Listener {
     async fn serve_http1(&self, stream: TcpStream, sniffed: Sniffed, peer: SocketAddr, shutdown: Shutdown) {
         let shared = self.connection(peer, "1.1", Activity::new(true));
         let activity = Arc::clone(&shared.activity);
-        let wire = TokioIo::new(Wire::new(stream, sniffed, Arc::clone(&activity)));
+        let HttpSettings { head_max, headers_max, target_max, .. } = *self.settings;
+        let guard = Guard::new(Limits { head_max, headers_max, target_max });
+        let wire = Wire::new(stream, sniffed, Arc::clone(&activity));
+        let wire = TokioIo::new(Guarded::new(wire, guard, Arc::clone(&activity)));
         let mut builder = http1::Builder::new();
         // No `pipeline_flush`: with bytes left in its read buffer hyper 1.12 then closes without having sent the last answer.
         builder

@@ -7,7 +7,7 @@
 //! What it deliberately does not do: TLS, WebSocket upgrades, and repair of broken requests. It knows neither routes nor codecs:
 //! what an event is, the gateway decides.
 //!
-//! The way of a request: `connection` (which HTTP, limits, supervisor) → `service` (order of checks) → `fields`, `target`,
+//! The way of a request: `connection` (which HTTP, limits, supervisor) → `guard` (HTTP/1: what hyper would hide) → `service` (order of checks) → `fields`, `target`,
 //! `message` (the head) → `body`, `coding` (the payload) → the gateway → `reply`.
 mod activity;
 mod auth;
@@ -18,6 +18,8 @@ mod connection;
 mod explain;
 mod fields;
 mod from_config;
+pub mod guard;
+mod guarded;
 mod json;
 mod message;
 mod problem;

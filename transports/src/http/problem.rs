@@ -1,5 +1,5 @@
 //! A request that was refused before a message was handed over, and problem bodies (RFC 9457).
-use super::json;
+use super::{guard::Fault, json};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
@@ -71,6 +71,14 @@ impl Problem {
             answer.headers_mut().insert(name, value);
         }
         answer
+    }
+}
+
+impl From<Fault> for Problem {
+    /// A request that the guard refused is the last of its connection, whatever its word.
+    fn from(fault: Fault) -> Self {
+        let status = StatusCode::from_u16(fault.status()).unwrap_or(StatusCode::BAD_REQUEST);
+        Problem { closes: true, ..Problem::with_status(fault.word(), status, fault.detail()) }
     }
 }
 

@@ -6,7 +6,8 @@ use super::{
     activity::Activity,
     body::{self, Reader},
     coding::Coding,
-    fields::Fields,
+    fields::{Field, Fields},
+    guard::Fault,
     message,
     problem::{ALLOW, Answer, Problem},
     reply::reply,
@@ -65,6 +66,9 @@ pub(super) async fn serve(connection: Arc<Connection>, request: Request<Incoming
 impl Connection {
     async fn answer(&self, head: &Parts, body: &mut Incoming) -> Result<Answer, Problem> {
         let fields = Fields::read(&head.headers);
+        if let Some(fault) = self.refused(head, &fields) {
+            return Err(fault.into());
+        }
         fields.check(head, &self.settings)?;
         let target = target::read(head.uri.path())?;
         if head.method == Method::OPTIONS {
@@ -78,6 +82,15 @@ impl Connection {
         let answer = self.post(&mut seat, head, &fields, &target, body).await;
         self.seats.give_back(seat);
         answer
+    }
+
+    /// The fault that this request stands for: the guard lets no HTTP/1.1 head without a Host pass but its own.
+    fn refused(&self, head: &Parts, fields: &Fields<'_>) -> Option<Fault> {
+        if head.version == Version::HTTP_11 && matches!(fields.host, Field::Absent) {
+            self.activity.refused()
+        } else {
+            None
+        }
     }
 
     async fn post(

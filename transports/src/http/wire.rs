@@ -88,8 +88,12 @@ impl AsyncRead for Wire {
             let end = self.sniffed.len.min(self.given + buf.remaining());
             buf.put_slice(&self.sniffed.bytes[self.given..end]);
             self.given = end;
-        } else {
-            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        }
+        // Together with what came behind them, so that a head that came whole is seen whole.
+        match Pin::new(&mut self.stream).poll_read(cx, buf) {
+            Poll::Ready(read) => read?,
+            Poll::Pending if buf.filled().len() == before => return Poll::Pending,
+            Poll::Pending => {}
         }
         if buf.filled().len() > before {
             self.activity.bytes_came();
