@@ -10,7 +10,7 @@
 use bytes::Bytes;
 use gateway::{
     config,
-    runtime::{self, Gateway},
+    runtime::Gateway,
 };
 use schemas::{Message, Verdict};
 use std::{
@@ -140,8 +140,7 @@ fn main() {
     let checked = config::check_text("path.yaml", &text, folder.path(), &env);
     let config = checked.config.as_ref().unwrap_or_else(|| panic!("{}", checked.render(false)));
     let gateway = Gateway::start(config, &env).unwrap();
-    let compiled = runtime::compile(config, gateway.shared(), &env).unwrap();
-    let gate: Arc<dyn Gate> = compiled.gates["web"].clone();
+    let gate = gateway.gate("web", "http");
     let origin = Origin {
         listener: "web".into(),
         principal: Principal::default(),

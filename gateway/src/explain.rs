@@ -7,8 +7,8 @@ use crate::{
     ids::Ids,
     lanes::{Lane, Lanes, Treatment, bits},
     router::{RoutePlan, view::Seen},
-    runtime::{Blueprint, StartError},
-    stack::{self, Batch, Item, admit},
+    runtime::{Blueprint, StartError, Surroundings},
+    stack::{self, Batch, Item, admit, epoch::Epoch},
     telemetry::{Metrics, Ring},
 };
 use backends::{Backend, Events, Order, Outcome, Plugin, Why};
@@ -122,7 +122,8 @@ impl Explainer {
             lanes.put(Arc::new(Lane::new(id, name.as_str(), Arc::new(preview), treatment, metrics.lane(name))));
         }
         let lanes = Arc::new(lanes);
-        let blueprint = Blueprint::new(&config, &lanes, &metrics, &ring, &Ids::new([0; 16]))?;
+        let surroundings = Surroundings { metrics: &metrics, ring: &ring, ids: &Ids::new([0; 16]) };
+        let blueprint = Blueprint::new(&config, &lanes, &surroundings, &Epoch::lasting(), None)?;
         Ok(Explainer { config, blueprint, lanes })
     }
 

@@ -56,6 +56,7 @@ fn batch(items: impl IntoIterator<Item = Item>) -> Batch {
         room: Room::default(),
         dedupe_id: None,
         plan: None,
+        inside: None,
         held: None,
         brief: false,
         claims: SmallVec::new(),

@@ -73,6 +73,12 @@ pub trait Gate: Send + Sync + 'static {
     /// A fresh way in, for one ordered stream.
     fn door(&self) -> Door;
 
+    /// The number of the configuration that [`Gate::door`] and [`Gate::authenticate`] go by; it grows when a reload changes it.
+    /// Asked before each message, so it is one atomic load.
+    fn generation(&self) -> u64 {
+        0
+    }
+
     /// A fresh wait for durability, for one ordered stream.
     fn durable_wait(&self) -> Box<dyn DurableWait>;
 

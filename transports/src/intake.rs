@@ -11,6 +11,8 @@ pub const ROOM_MIN: usize = 512;
 pub struct Intake {
     gate: Arc<dyn Gate>,
     door: Door,
+    /// The generation that the door was asked of.
+    generation: u64,
     origin: Arc<Origin>,
     share: Arc<Share>,
     hold: Duration,
@@ -20,7 +22,8 @@ impl Intake {
     /// The intake of a new stream, as nobody in particular. `hold` is how long room is waited for.
     pub fn new(gate: Arc<dyn Gate>, origin: Origin, hold: Duration) -> Self {
         let share = gate.budget().share(&origin.principal.name);
-        Intake { door: gate.door(), gate, origin: Arc::new(origin), share, hold }
+        let generation = gate.generation();
+        Intake { door: gate.door(), generation, gate, origin: Arc::new(origin), share, hold }
     }
 
     /// Another stream of the same connection (an HTTP/2 stream).
@@ -29,6 +32,7 @@ impl Intake {
         Intake {
             gate: Arc::clone(&self.gate),
             door: self.door.clone(),
+            generation: self.generation,
             origin: Arc::clone(&self.origin),
             share: Arc::clone(&self.share),
             hold: self.hold,
@@ -149,6 +153,12 @@ impl Permit<'_> {
 impl Intake {
     /// As [`Permit::submit`], with room that was taken earlier.
     pub async fn submit_in(&mut self, room: Room, message: Message) -> Ticket {
+        let generation = self.gate.generation();
+        if generation != self.generation {
+            // After a reload: the stream goes on with the new pipelines and routes, from this message on.
+            self.generation = generation;
+            self.door = self.gate.door();
+        }
         let submission = Submission { message, room, origin: Arc::clone(&self.origin) };
         let answer = match self.door.ready().await {
             Ok(door) => door.call(submission).await,

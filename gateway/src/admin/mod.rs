@@ -24,7 +24,7 @@ pub mod stores;
 pub mod tail;
 pub mod trace;
 
-use crate::{config::model::Config, router::RoutePlan, runtime::Compiled, stack::rules::Rules, state::Shared};
+use crate::{config::model::Config, runtime::Live, state::Shared};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, State},
@@ -39,8 +39,6 @@ use jiff::Timestamp;
 use schemas::Word;
 use settings::Lookup;
 use std::{
-    collections::HashMap,
-    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -56,12 +54,7 @@ const SCANS_MAX: usize = 4;
 pub struct Api {
     shared: Arc<Shared>,
     guard: Guard,
-    routes: Arc<RoutePlan>,
-    rules: HashMap<String, Arc<Rules>>,
-    /// Name, kind and address of each listener, as configured.
-    listeners: Vec<(String, &'static str, String)>,
-    stores: Vec<(String, PathBuf)>,
-    again: replay::Again,
+    live: Arc<Live>,
     /// Replays and discards: one at a time, so that no letter is sent twice.
     changes: Arc<tokio::sync::Mutex<()>>,
     scans: Arc<Semaphore>,
@@ -75,18 +68,10 @@ impl Api {
     ///
     /// # Errors
     /// The token cannot be read.
-    pub fn new(config: &Config, shared: Arc<Shared>, compiled: &Compiled, env: &Lookup<'_>) -> Result<Self, String> {
-        let listeners = config.listeners.iter();
-        let listeners = listeners
-            .map(|(name, listener)| (name.clone(), listener.kind(), listener.common().listen.to_string()))
-            .collect();
+    pub fn new(config: &Config, shared: Arc<Shared>, live: Arc<Live>, env: &Lookup<'_>) -> Result<Self, String> {
         Ok(Api {
             guard: Guard::new(config, env)?,
-            routes: Arc::clone(&compiled.blueprint.routes),
-            rules: compiled.blueprint.rules.clone(),
-            listeners,
-            stores: stores::paths(config),
-            again: replay::Again::new(config, compiled, &shared),
+            live,
             changes: Arc::new(tokio::sync::Mutex::new(())),
             scans: Arc::new(Semaphore::new(SCANS_MAX)),
             tails: Arc::new(Semaphore::new(tail::TAILS_MAX)),

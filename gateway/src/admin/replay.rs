@@ -19,7 +19,6 @@ use super::{
     letters::{Letter, Letters, Selection},
     lines::{Lines, json_line},
 };
-use crate::gate::ListenerGate;
 use schemas::{Event, Record, Word};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use transports::Ticket;
@@ -30,8 +29,8 @@ const TOGETHER: usize = 64;
 const TOGETHER_BYTES: usize = 8 * 1024 * 1024;
 /// A letter on its way.
 enum Sent {
-    /// Through a door: its ticket, and the gate whose journal it waits for.
-    Door(Ticket, Arc<ListenerGate>),
+    /// Through a door: its ticket.
+    Door(Ticket),
     /// Appended for a lane, or as a new dead letter: true once everything appended so far is durable.
     Appended(Outcome),
     /// Nothing was sent.
@@ -139,7 +138,7 @@ impl Run<'_> {
         let mut outcomes = Vec::with_capacity(sent.len());
         for (letter, attempt) in sent {
             let outcome = match attempt {
-                Sent::Door(ticket, gate) => self.landed(&letter, ticket, &gate).await,
+                Sent::Door(ticket) => self.landed(&letter, ticket).await,
                 Sent::Appended(outcome) | Sent::Not(outcome) => outcome,
             };
             outcomes.push((letter.lsn, outcome));
@@ -170,10 +169,11 @@ impl Run<'_> {
     }
 
     fn would_route(&self, event: &Event) -> String {
-        let numbers = self.api.routes.matching(&event.view());
+        let routes = Arc::clone(&self.api.live.now().blueprint.routes);
+        let numbers = routes.matching(&event.view());
         let names: Vec<&str> = numbers
             .iter()
-            .filter_map(|number| self.api.routes.routes().get(*number as usize))
+            .filter_map(|number| routes.routes().get(*number as usize))
             .map(|route| route.name.as_str())
             .collect();
         if names.is_empty() {
@@ -183,8 +183,8 @@ impl Run<'_> {
         }
     }
 
-    fn listener_of<'n>(&'n self, name: &'n str) -> &'n str {
-        self.api.again.way(name).map_or(name, |way| way.name.as_str())
+    fn listener_of(&self, name: &str) -> String {
+        self.api.live.now().again.way(name).map_or_else(|| name.to_owned(), |way| way.name.clone())
     }
 }
 

@@ -184,7 +184,7 @@ impl Status {
             uptime_seconds: shared.started.1.elapsed().as_secs(),
             ready: failing.is_empty(),
             failing,
-            listeners: api.listeners.iter().map(|listener| listener_status(&samples, listener)).collect(),
+            listeners: api.live.now().listeners().map(|listener| listener_status(&samples, &listener)).collect(),
             routes: routes(api),
             lanes: shared.lanes().iter().map(|lane| lane_status(api, &samples, lane)).collect(),
             journal: journal_status(api),
@@ -225,7 +225,7 @@ fn routes(api: &Api) -> Vec<RouteStatus> {
         matched: route.matched.get(),
         predicate_errors: route.errors.load(Ordering::Relaxed),
     };
-    api.routes.routes().iter().map(of).collect()
+    api.live.now().blueprint.routes.routes().iter().map(of).collect()
 }
 
 fn lane_status(api: &Api, samples: &[Sample], lane: &Arc<Lane>) -> LaneStatus {

@@ -222,7 +222,13 @@ fn event_trace(api: &Api, seen: &Seen, hops: &[Delivered]) -> EventTrace {
         client: seen.client.to_string(),
         principal: seen.door.principal.to_string(),
         subject: seen.door.subject.to_string(),
-        envelope_rule: api.rules.get(seen.door.listener.as_str()).and_then(|rules| rules.matching(&seen.door.subject)),
+        envelope_rule: api
+            .live
+            .now()
+            .blueprint
+            .rules
+            .get(seen.door.listener.as_str())
+            .and_then(|rules| rules.matching(&seen.door.subject)),
         routes: routes(seen, failure),
         outcome: outcome.to_owned(),
         failure: failure.map(|word| word.as_str().to_owned()),

@@ -6,6 +6,7 @@
 //! letters; its backend is nobody.
 pub mod dead;
 mod direct;
+mod hand_back;
 pub mod health;
 mod outcome;
 pub mod run;

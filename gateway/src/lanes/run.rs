@@ -5,6 +5,7 @@
 use super::{
     Direct, Lane,
     direct::receive,
+    hand_back::asked,
     strands::{Strands, Waiting},
 };
 use crate::{clock, state::Shared, telemetry::Delivered};
@@ -95,6 +96,10 @@ pub struct Runner {
     pub(super) known: bool,
     /// When the age of the oldest event was last published.
     pub(super) aged: Instant,
+    /// Fired when another instance of the backend is to take over, or the lane is to go.
+    pub(super) hand_back: Option<Shutdown>,
+    /// Set when it was fired: until when outcomes are waited for.
+    pub(super) leaving: Option<Instant>,
 }
 
 impl Runner {
@@ -125,6 +130,8 @@ impl Runner {
             careful: true,
             known: false,
             aged: clock::now(),
+            hand_back: None,
+            leaving: None,
         })
     }
 
@@ -137,7 +144,7 @@ impl Runner {
     pub async fn run(mut self, mut stop: Shutdown) {
         // What is wrong from the start is said at the start: no broker answers, the topic is missing.
         self.probe.push(self.lane.backend.probe());
-        loop {
+        while !self.has_handed_back() {
             self.lane.beat.beat();
             self.take_due();
             if self.can_read() && !self.exhausted {
@@ -154,6 +161,7 @@ impl Runner {
                 Some((number, jobs, outcomes)) = self.flights.next() => self.landed(number, jobs, outcomes),
                 Some(outcome) = self.probe.next() => self.probed(outcome),
                 () = stop.fired() => break,
+                () = asked(&mut self.hand_back), if self.leaving.is_none() => self.hand_back(),
                 new = poll_fn(|cx| self.reader.poll_new(cx)), if can_read => {
                     if new.is_err() { break }
                     self.exhausted = false;
@@ -171,6 +179,7 @@ impl Runner {
         let held = self.lane.health.trouble().is_some_and(|trouble| trouble.destination);
         self.known
             && !held
+            && self.leaving.is_none()
             && self.under_way.0 < WINDOW_EVENTS
             && self.under_way.1 < WINDOW_BYTES
             && self.strands.has_room()
@@ -234,7 +243,7 @@ impl Runner {
     fn take_due(&mut self) {
         let one = self.lane.backend.order() == Order::OnePerStrand;
         let held = self.lane.health.trouble().is_some_and(|trouble| trouble.destination);
-        if held || self.strands.next_due().is_none_or(|due| due > clock::now()) {
+        if held || self.leaving.is_some() || self.strands.next_due().is_none_or(|due| due > clock::now()) {
             return;
         }
         let waiting = self.strands.take_due(clock::now(), DELIVERY_EVENTS, one);

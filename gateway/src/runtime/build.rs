@@ -1,14 +1,12 @@
 //! The parts of a start, one function each.
-use super::{Bound, Compiled};
 use crate::{
-    config::{Listener as ConfiguredListener, model::Config},
-    lanes::{Lane, Lanes, Treatment, run::Runner},
+    config::{Backend, model::Config},
+    lanes::{Lane, Lanes, Treatment},
     state::Shared,
     telemetry::{Metrics, Ring, spans::Spans},
-    vital::guard,
 };
 use backends::BuildContext;
-use journal::{AnyDisk, Journal, OpenError};
+use journal::{AnyDisk, Journal, LaneSpec, OpenError};
 use settings::{Address, Lookup};
 use std::{
     fmt,
@@ -17,13 +15,8 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use tokio::{runtime::Runtime, task::JoinHandle};
-use transports::{
-    Budget, Gate,
-    http::HttpListener,
-    mqtt::MqttListener,
-    net::{Listening, Shutdown},
-};
+use tokio::runtime::Runtime;
+use transports::{Budget, net::Listening};
 
 /// Why the gateway cannot start.
 #[derive(Debug)]
@@ -116,32 +109,65 @@ pub(super) fn shared(config: &Config, journal: Journal<AnyDisk>, lanes: &Runtime
     Ok(Arc::new(Shared::new(journal, budget, metrics, Arc::new(Ring::default()), spans)))
 }
 
+/// Builds one backend.
+///
+/// # Errors
+/// What could not be acquired, and why.
+pub(super) fn backend(
+    config: &Config,
+    name: &str,
+    configured: &Backend,
+    env: &Lookup<'_>,
+) -> Result<Arc<dyn backends::Backend>, String> {
+    let data_dir = Path::new(&config.node.data_dir);
+    let context = BuildContext { name, data_dir, folder: &config.folder, env };
+    configured.plugin().build(&context).map_err(|what| format!("backend {name}: {what}"))
+}
+
+/// The lane of a backend.
+pub(super) fn lane(
+    shared: &Arc<Shared>,
+    id: journal::LaneId,
+    name: &str,
+    configured: &Backend,
+    backend: Arc<dyn backends::Backend>,
+) -> Arc<Lane> {
+    let common = configured.common();
+    let treatment = Treatment {
+        attempts: common.retry.attempts,
+        backoff: (common.retry.backoff.low.get(), common.retry.backoff.high.get()),
+        order: common.order.as_ref().map(|name| name.as_str().to_owned()),
+        dead_letter: common.on_failure == backends::config::OnFailure::DeadLetter,
+    };
+    Arc::new(Lane::new(id.get(), name, backend, treatment, shared.metrics.lane(name)))
+}
+
+/// The backends of a config, as the journal knows them.
+pub(super) fn specs(config: &Config) -> Vec<LaneSpec> {
+    let spec = |(name, backend): &(String, Backend)| LaneSpec {
+        name: name.clone(),
+        kind: backend.kind().to_owned(),
+        config_hash: 0,
+        renamed_from: None,
+    };
+    config.backends.iter().map(spec).collect()
+}
+
 /// Builds every backend and its lane.
 pub(super) fn lanes(
     config: &Config,
     shared: &Arc<Shared>,
-    data_dir: &Path,
     env: &Lookup<'_>,
     runtime: &Runtime,
 ) -> Result<(), StartError> {
     let _context = runtime.enter();
     for (name, configured) in config.backends.iter() {
-        let plugin = configured.plugin();
-        let context = BuildContext { name, data_dir, folder: &config.folder, env };
-        let backend = plugin.build(&context).map_err(|what| StartError::Config(format!("backend {name}: {what}")))?;
-        let common = plugin.common();
-        let treatment = Treatment {
-            attempts: common.retry.attempts,
-            backoff: (common.retry.backoff.low.get(), common.retry.backoff.high.get()),
-            order: common.order.as_ref().map(|name| name.as_str().to_owned()),
-            dead_letter: common.on_failure == backends::config::OnFailure::DeadLetter,
-        };
+        let backend = backend(config, name, configured, env).map_err(StartError::Config)?;
         let Some(id) = shared.journal.lane_id(name) else {
             return Err(StartError::Config(format!("backend {name} has no lane in the journal")));
         };
-        let meter = shared.metrics.lane(name);
-        meter.recovered.inc_by(shared.journal.recovered().per_lane[usize::from(id.get())]);
-        let lane = Arc::new(Lane::new(id.get(), name.as_str(), backend, treatment, meter));
+        let lane = lane(shared, id, name, configured, backend);
+        lane.meter.recovered.inc_by(shared.journal.recovered().per_lane[usize::from(id.get())]);
         shared.change_lanes(|lanes| lanes.put(lane));
     }
     let dead = shared.metrics.lane(Lanes::DEAD_LETTERS);
@@ -175,62 +201,16 @@ pub fn probe(config: &Config, env: &Lookup<'_>) -> Vec<Probed> {
     config.backends.iter().filter(|(_, configured)| configured.kind() != "store").map(ask).collect()
 }
 
-/// Starts the lanes' loops.
-pub(super) fn run_lanes(shared: &Arc<Shared>, runtime: &Runtime, stop: &Shutdown) -> Vec<JoinHandle<()>> {
-    shared
-        .lanes()
-        .iter()
-        .filter_map(|lane| Runner::new(Arc::clone(lane), Arc::clone(shared)))
-        .map(|runner| {
-            let part = format!("lane {}", runner.name());
-            runtime.spawn(guard(Arc::clone(shared), part, runner.run(stop.clone())))
-        })
-        .collect()
+/// An address that cannot be listened on.
+pub(super) fn address_fault(key: &str, address: &Address, error: io::Error) -> StartError {
+    StartError::Address { key: key.to_owned(), address: address.to_string(), error }
 }
 
-/// A listener whose address is bound but which does not accept yet.
-pub(super) enum BoundListener {
-    Http(String, Box<HttpListener>),
-    Mqtt(String, MqttListener),
-}
-
-impl BoundListener {
-    pub(super) fn describe(&self) -> Bound {
-        match self {
-            BoundListener::Http(name, http) => Bound { name: name.clone(), kind: "http", address: http.address() },
-            BoundListener::Mqtt(name, mqtt) => Bound { name: name.clone(), kind: "mqtt", address: mqtt.address() },
-        }
-    }
-}
-
-fn resolve(key: &str, address: &Address) -> Result<SocketAddr, StartError> {
-    let fault = |error| StartError::Address { key: key.to_owned(), address: address.to_string(), error };
+/// The socket address that a configured one stands for.
+pub(super) fn resolve(key: &str, address: &Address) -> Result<SocketAddr, StartError> {
+    let fault = |error| address_fault(key, address, error);
     let none = || io::Error::new(ErrorKind::NotFound, "the name has no address");
     address.to_string().to_socket_addrs().map_err(fault)?.next().ok_or_else(|| fault(none()))
-}
-
-/// Binds every listener: all of them, or the first error.
-pub(super) async fn bind(config: &Config) -> Result<Vec<BoundListener>, StartError> {
-    let mut bound = Vec::new();
-    for (name, listener) in config.listeners.iter() {
-        let key = format!("listeners.{name}.{}.listen", listener.kind());
-        let address = resolve(&key, &listener.common().listen)?;
-        let fault = |error| StartError::Address { key: key.clone(), address: address.to_string(), error };
-        bound.push(match listener {
-            ConfiguredListener::Http(http) => {
-                let settings = http.settings(address);
-                BoundListener::Http(
-                    name.clone(),
-                    Box::new(HttpListener::bind(name.as_str(), settings).await.map_err(fault)?),
-                )
-            }
-            ConfiguredListener::Mqtt(mqtt) => {
-                let settings = mqtt.settings(name);
-                BoundListener::Mqtt(name.clone(), MqttListener::bind(address, settings).await.map_err(fault)?)
-            }
-        });
-    }
-    Ok(bound)
 }
 
 /// Binds the admin address.
@@ -242,29 +222,4 @@ pub(super) async fn bind_admin(config: &Config) -> Result<Listening, StartError>
         address: address.to_string(),
         error,
     })
-}
-
-/// Starts the listeners.
-pub(super) fn serve(
-    bound: Vec<BoundListener>,
-    compiled: &Compiled,
-    shared: &Arc<Shared>,
-    runtime: &Runtime,
-    stop: &Shutdown,
-) -> Vec<JoinHandle<()>> {
-    let gate = |name: &str| compiled.gates.get(name).cloned().map(|gate| gate as Arc<dyn Gate>);
-    let part = |name: &str| (Arc::clone(shared), format!("listener {name}"));
-    bound
-        .into_iter()
-        .filter_map(|listener| match listener {
-            BoundListener::Http(name, http) => {
-                let (shared, part) = part(&name);
-                Some(runtime.spawn(guard(shared, part, http.serve(gate(&name)?, stop.clone()))))
-            }
-            BoundListener::Mqtt(name, mqtt) => {
-                let (shared, part) = part(&name);
-                Some(runtime.spawn(guard(shared, part, mqtt.serve(gate(&name)?, stop.clone()))))
-            }
-        })
-        .collect()
 }

@@ -3,21 +3,28 @@
 //! Start: the journal (recovered), backends, lanes, sockets bound, then listeners and the admin address serve. Its end is in
 //! `stop`.
 mod build;
+mod deliveries;
+mod listeners;
+pub mod live;
 mod plan;
 mod stop;
 pub mod tend;
 
 pub use build::{StartError, probe};
-pub use plan::{Blueprint, Compiled, compile};
+pub use live::{Generation, Live};
+pub use plan::{Before, Blueprint, Compiled, Surroundings, compile};
 pub use stop::{Fatal, Stopped};
 
 use crate::{
     admin,
     config::model::Config,
+    gate::{Entrances, ListenerGate},
     state::Shared,
     vital::{guard, pulse},
 };
-use journal::{AnyDisk, Journal, LaneSpec, Options, OsDisk};
+use deliveries::Deliveries;
+use journal::{AnyDisk, Journal, Options, OsDisk};
+use listeners::Listeners;
 use settings::Lookup;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{runtime::Runtime, sync::watch, task::JoinHandle};
@@ -37,7 +44,8 @@ pub struct Bound {
 /// A running gateway.
 pub struct Gateway {
     shared: Arc<Shared>,
-    /// Listeners with their addresses.
+    live: Arc<Live>,
+    /// Listeners with their addresses, as they were at start.
     pub listeners: Vec<Bound>,
     /// The admin address.
     pub admin: SocketAddr,
@@ -64,9 +72,11 @@ impl Gateway {
         let edge = runtime("anygate-edge")?;
         let lanes = runtime("anygate-lane")?;
         let shared = build::shared(config, journal, &lanes)?;
-        build::lanes(config, &shared, &data_dir, env, &lanes)?;
-        let compiled = plan::compile(config, &shared, env)?;
-        let bound = edge.block_on(build::bind(config))?;
+        build::lanes(config, &shared, env, &lanes)?;
+        let entrances = Arc::new(Entrances::default());
+        let compiled = plan::compile(config, &shared, &shared.lanes(), &entrances, None, env)?;
+        let listeners = Listeners::new(Arc::clone(&shared), Arc::clone(&entrances), edge.handle().clone());
+        let prepared = edge.block_on(listeners.prepare(config)).map_err(|(_, error)| error)?;
         let admin_socket = edge.block_on(build::bind_admin(config))?;
         let (stop_listeners, listeners_signal) = Shutdown::channel();
         let (stop_lanes, lanes_signal) = Shutdown::channel();
@@ -74,19 +84,24 @@ impl Gateway {
         for dispatch in shared.journal.dispatchers() {
             edge.spawn(guard(Arc::clone(&shared), "the waking of senders".to_owned(), dispatch));
         }
-        let mut running = build::run_lanes(&shared, &lanes, &lanes_signal);
+        let live = Live::begin(config, compiled, entrances, &shared);
+        let deliveries = Deliveries::new(Arc::clone(&shared), lanes.handle().clone(), lanes_signal.clone());
+        shared.lanes().iter().for_each(|lane| deliveries.run(Arc::clone(lane)));
+        let mut running = vec![lanes.spawn(Arc::clone(&deliveries).until(lanes_signal))];
         edge.spawn(pulse(Arc::clone(&shared), rest_signal.clone()));
-        let tend = tend::tend(Arc::clone(&shared), config.dead_letters.keep.get(), rest_signal.clone());
+        let tend = tend::tend(Arc::clone(&shared), Arc::clone(&live), rest_signal.clone());
         running.push(lanes.spawn(guard(Arc::clone(&shared), "housekeeping".to_owned(), tend)));
-        let listeners = bound.iter().map(build::BoundListener::describe).collect();
         let admin = admin_socket.address();
-        let api = admin::Api::new(config, Arc::clone(&shared), &compiled, env).map_err(StartError::Config)?;
+        let api = admin::Api::new(config, Arc::clone(&shared), Arc::clone(&live), env).map_err(StartError::Config)?;
         let serve_admin = admin::serve(admin_socket, api, rest_signal);
         lanes.spawn(guard(Arc::clone(&shared), "the admin address".to_owned(), serve_admin));
-        let serving = build::serve(bound, &compiled, &shared, &edge, &listeners_signal);
+        listeners.commit(prepared);
+        let bound = listeners.bound();
+        let serving = vec![edge.spawn(listeners.until(listeners_signal))];
         Ok(Gateway {
             shared,
-            listeners,
+            live,
+            listeners: bound,
             admin,
             edge,
             lanes,
@@ -103,6 +118,11 @@ impl Gateway {
     /// What all parts share.
     pub fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// The gate of a listener, for a caller in the same process.
+    pub fn gate(&self, listener: &str, protocol: &'static str) -> Arc<dyn transports::Gate> {
+        ListenerGate::new(Arc::clone(&self.shared), Arc::clone(&self.live.entrances), listener, protocol)
     }
 
     /// Runs a future on the edge runtime.
@@ -122,14 +142,8 @@ fn runtime(name: &'static str) -> Result<Runtime, StartError> {
 
 fn open_journal(config: &Config, data_dir: &std::path::Path) -> Result<Journal<AnyDisk>, StartError> {
     std::fs::create_dir_all(data_dir).map_err(|error| StartError::Folder { path: data_dir.to_owned(), error })?;
-    let spec = |(name, backend): &(String, crate::config::Backend)| LaneSpec {
-        name: name.clone(),
-        kind: backend.kind().to_owned(),
-        config_hash: 0,
-        renamed_from: None,
-    };
     let mut options = Options::new(data_dir);
-    options.lanes = config.backends.iter().map(spec).collect();
+    options.lanes = build::specs(config);
     options.segment_size = config.journal.segment_size.bytes();
     // A group never crosses a segment.
     options.group_bytes = options.group_bytes.min(usize::try_from(options.segment_size / 2).unwrap_or(usize::MAX));

@@ -2,14 +2,18 @@
 use super::StartError;
 use crate::{
     auth::Auth,
-    config::model::{Ack, Config, Unrouted as ConfiguredUnrouted},
-    gate::ListenerGate,
+    config::{
+        Middleware as ConfiguredStep,
+        model::{Ack, Config, Unrouted as ConfiguredUnrouted},
+    },
+    gate::{Entrance, Entrances},
     ids::Ids,
     lanes::Lanes,
     middleware::{BuildContext, Middleware, dedupe::Dedupe, stepped},
     router::{Route, RoutePlan, Unrouted},
     stack::{
         self, End, Plan,
+        epoch::{Epoch, Next},
         hold::Policy,
         open::Open,
         rules::{Rule, Rules},
@@ -21,7 +25,7 @@ use schemas::AckLevel;
 use settings::Lookup;
 use std::{
     collections::HashMap,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{Arc, Weak, atomic::AtomicU64},
     time::Duration,
 };
 use tower::util::BoxCloneSyncService;
@@ -34,10 +38,43 @@ pub const MQTT_HOLD: Duration = Duration::from_secs(20);
 pub struct Compiled {
     /// Routes, pipelines and rules.
     pub blueprint: Blueprint,
-    /// What stands behind each listener, by name.
-    pub gates: HashMap<String, Arc<ListenerGate>>,
-    /// A way in for replays, by listener: with the listener's rules and pipeline.
-    pub doors: HashMap<String, transports::gate::Door>,
+    /// What each listener's messages go through, by name.
+    pub entrances: HashMap<String, Entrance>,
+    /// Who is inside, and whether it is over.
+    pub epoch: Arc<Epoch>,
+}
+
+/// What a generation is compiled into, besides its lanes.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// All metrics.
+    pub metrics: &'a Arc<Metrics>,
+    /// The last events and deliveries.
+    pub ring: &'a Arc<Ring>,
+    /// The ids of events that were kept.
+    pub ids: &'a Arc<Ids>,
+}
+
+/// The generation before, for what outlives it.
+#[derive(Clone, Copy)]
+pub struct Before<'a> {
+    /// Its config.
+    pub config: &'a Config,
+    /// What was made of it.
+    pub blueprint: &'a Blueprint,
+}
+
+impl Before<'_> {
+    /// The middleware of a step that keeps state and is written the same as before in the pipeline of the same name: a rate limit
+    /// goes on counting. One whose settings changed begins anew, with a full burst for every key.
+    fn same(&self, pipeline: &str, steps: &[ConfiguredStep], place: usize) -> Option<Arc<dyn Middleware>> {
+        let step = steps.get(place).filter(|step| matches!(step, ConfiguredStep::RateLimit(_)))?;
+        // Of several equal steps the n-th stays the n-th.
+        let nth = steps.get(..place)?.iter().filter(|other| *other == step).count();
+        let (old, _) =
+            self.config.pipelines.get(pipeline)?.iter().enumerate().filter(|(_, other)| *other == step).nth(nth)?;
+        self.blueprint.pipelines.get(pipeline)?.get(old).cloned()
+    }
 }
 
 /// One generation of the config, compiled, without anything that keeps events: `explain` works on it too.
@@ -60,14 +97,19 @@ impl Blueprint {
     pub fn new(
         config: &Config,
         lanes: &Arc<Lanes>,
-        metrics: &Arc<Metrics>,
-        ring: &Arc<Ring>,
-        ids: &Arc<Ids>,
+        around: &Surroundings<'_>,
+        epoch: &Arc<Epoch>,
+        before: Option<Before<'_>>,
     ) -> Result<Self, StartError> {
+        let Surroundings { metrics, ring, ids } = *around;
         let mut pipelines = HashMap::new();
         for (name, steps) in config.pipelines.iter() {
             let context = BuildContext { config, ids };
-            let built: Result<Vec<_>, _> = steps.iter().map(|step| step.plugin().build(&context)).collect();
+            let build = |(place, step): (usize, &ConfiguredStep)| match before.and_then(|b| b.same(name, steps, place)) {
+                Some(same) => Ok(same),
+                None => step.plugin().build(&context),
+            };
+            let built: Result<Vec<_>, _> = steps.iter().enumerate().map(build).collect();
             pipelines
                 .insert(name.clone(), built.map_err(|what| StartError::Config(format!("pipeline {name}: {what}")))?);
         }
@@ -85,6 +127,7 @@ impl Blueprint {
                     partial: common.batch == BatchMode::Each,
                     codec: common.codec.as_ref().and_then(|name| codecs::by_name(name.as_str())),
                     events_max: listener.plugin().max_events(),
+                    epoch: Arc::clone(epoch),
                 },
                 pipeline: std::iter::once(stepped(Dedupe::idempotency_key(Arc::clone(ids))))
                     .chain(named(&pipelines, common.pipeline.iter().map(settings::Name::as_str)))
@@ -98,22 +141,30 @@ impl Blueprint {
     }
 }
 
-/// Compiles a config and composes its doors.
+/// Compiles a config against these lanes and composes its ways in. `entrances` is where a message finds the next generation.
 ///
 /// # Errors
 /// A schema or secret that can no longer be read.
-pub fn compile(config: &Config, shared: &Arc<Shared>, env: &Lookup<'_>) -> Result<Compiled, StartError> {
-    let blueprint = Blueprint::new(config, &shared.lanes(), &shared.metrics, &shared.ring, &shared.ids)?;
-    let (mut gates, mut doors) = (HashMap::new(), HashMap::new());
+pub fn compile(
+    config: &Config,
+    shared: &Arc<Shared>,
+    lanes: &Arc<Lanes>,
+    entrances: &Arc<Entrances>,
+    before: Option<Before<'_>>,
+    env: &Lookup<'_>,
+) -> Result<Compiled, StartError> {
+    let next: Weak<Entrances> = Arc::downgrade(entrances);
+    let epoch = Epoch::new(next as Weak<dyn Next>);
+    let around = Surroundings { metrics: &shared.metrics, ring: &shared.ring, ids: &shared.ids };
+    let blueprint = Blueprint::new(config, lanes, &around, &epoch, before)?;
+    let mut behind = HashMap::new();
     for (name, listener) in config.listeners.iter() {
         let Some(plan) = blueprint.plans.get(name) else { continue };
-        let door = stack::compose(plan, shared);
-        let auth = Auth::build(config, listener.common().auth.as_ref(), env).map_err(StartError::Config)?;
-        doors.insert(name.clone(), door.clone());
-        let meter = Arc::clone(&plan.open.meter);
-        gates.insert(name.clone(), Arc::new(ListenerGate::new(Arc::clone(shared), auth, meter, door)));
+        let auth = Auth::build(config, listener.common().auth.as_ref(), env)
+            .map_err(|what| StartError::Config(format!("listener {name}: {what}")))?;
+        behind.insert(name.clone(), Entrance { way: stack::compose(plan, shared), auth });
     }
-    Ok(Compiled { blueprint, gates, doors })
+    Ok(Compiled { blueprint, entrances: behind, epoch })
 }
 
 fn routes(

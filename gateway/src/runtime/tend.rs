@@ -1,4 +1,5 @@
 //! What has to be done from time to time: gauges, room that was freed, facts of backends, notices of the journal.
+use super::Live;
 use crate::{clock, state::Shared};
 use bytes::Bytes;
 use journal::{LaneId, Notice};
@@ -22,14 +23,14 @@ const LETTERS_EVERY: Duration = Duration::from_secs(600);
 const READ_BYTES: usize = 256 * 1024;
 
 /// Runs until it is stopped.
-pub async fn tend(shared: Arc<Shared>, keep_letters: Duration, mut stop: Shutdown) {
+pub(super) async fn tend(shared: Arc<Shared>, live: Arc<Live>, mut stop: Shutdown) {
     // Lane 0 has no backend: its reader only moves on, so that segments which hold no open dead letter can be recycled.
     let mut dead = shared.journal.lane(LaneId::DEAD_LETTERS);
     let mut look_at_letters = clock::now();
     loop {
         shared.vital.housekeeping.beat();
         if look_at_letters <= clock::now() {
-            forget_letters(&shared, keep_letters);
+            forget_letters(&shared, live.now().config.dead_letters.keep.get());
             look_at_letters = clock::now() + LETTERS_EVERY;
         }
         while dead.read(READ_BYTES).is_ok_and(|letters| !letters.is_empty()) {}

@@ -2,6 +2,7 @@
 //!
 //! Middleware *settles* items, it never removes them: at the end every item has a fate, so that every event is counted and
 //! the sender gets one answer per event, in the message's order.
+use super::epoch::Inside;
 use crate::{
     router::RoutePlan,
     telemetry::{Meter, spans::MessageSpan},
@@ -56,6 +57,8 @@ pub struct Batch {
     pub dedupe_id: Option<ByteStr>,
     /// The generation's routes, set by the router.
     pub plan: Option<Arc<RoutePlan>>,
+    /// Its place in the generation that routes it; kept until it is kept or refused.
+    pub inside: Option<Inside>,
     /// Set by whoever has no room for it now: the message is offered again, or refused with this. Whoever sets it has
     /// counted, consumed and inserted nothing, or did so with a [`Claim`].
     pub held: Option<Refusal>,
@@ -198,6 +201,7 @@ impl Batch {
             room: Room::default(),
             dedupe_id: self.dedupe_id.clone(),
             plan: None,
+            inside: None,
             held: None,
             brief: false,
             claims: SmallVec::new(),

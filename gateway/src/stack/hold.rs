@@ -2,7 +2,7 @@
 //!
 //! MQTT must not answer "no" to what may succeed later, so its messages wait here, with their room still reserved; HTTP refuses
 //! at once. The first attempt runs without a wait and without a clone of the stack.
-use super::{Batch, Stack, admit::Admit};
+use super::{Batch, Stack, admit::Admit, epoch::Epoch};
 use crate::{clock, state::Shared};
 use futures_util::FutureExt;
 use schemas::Refusal;
@@ -37,6 +37,7 @@ pub struct Hold {
     stack: Stack,
     admit: Admit,
     policy: Policy,
+    epoch: Arc<Epoch>,
     shared: Arc<Shared>,
 }
 
@@ -44,8 +45,22 @@ type TicketFuture = Pin<Box<dyn Future<Output = Result<Ticket, Refusal>> + Send>
 
 impl Hold {
     /// Puts the parts together.
-    pub fn new(stack: Stack, admit: Admit, policy: Policy, shared: Arc<Shared>) -> Self {
-        Hold { stack, admit, policy, shared }
+    pub fn new(stack: Stack, admit: Admit, policy: Policy, epoch: Arc<Epoch>, shared: Arc<Shared>) -> Self {
+        Hold { stack, admit, policy, epoch, shared }
+    }
+
+    /// After a reload a held batch goes on in the generation that is in force. Where its listener is gone it stays in its own,
+    /// which lasts until the batch has left.
+    fn keep_up(&mut self, batch: &mut Batch) {
+        while self.epoch.is_over()
+            && let Some(newer) = self.epoch.next(&batch.origin.listener)
+        {
+            *self = newer.hold;
+            if let Some(inside) = self.epoch.enter() {
+                batch.inside = Some(inside);
+                return;
+            }
+        }
     }
 
     /// What came back from one attempt: a ticket, a refusal, or the batch to be held.
@@ -93,6 +108,7 @@ impl Hold {
             let pause = refusal.retry_after.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN).min(left);
             self.shared.room_or(pause).await;
             batch.rewind();
+            self.keep_up(&mut batch);
             let outcome = self.stack.call(*batch).await;
             match self.settle(outcome) {
                 Ok(answer) => return answer,

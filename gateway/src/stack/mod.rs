@@ -10,11 +10,14 @@
 pub mod admit;
 pub mod batch;
 pub mod count;
+pub mod epoch;
 pub mod hold;
 pub mod open;
 pub mod rules;
 
 pub use batch::{Batch, Claim, Item, View};
+
+use epoch::Way;
 
 use crate::{
     middleware::{Middleware, Steps},
@@ -28,7 +31,6 @@ use std::{
     task::{Context, Poll},
 };
 use tower::{Service, util::BoxCloneSyncService};
-use transports::gate::Door;
 
 /// Listener pipeline, router, route pipelines: items come back settled, with their lanes. Ready at the first poll.
 pub type Stack = BoxCloneSyncService<Batch, Batch, Refusal>;
@@ -46,14 +48,15 @@ pub struct Plan {
 }
 
 /// Composes the way in of one listener. The order of these lines is the order of a message's life, from the inside out.
-pub fn compose(plan: &Plan, shared: &Arc<Shared>) -> Door {
+pub fn compose(plan: &Plan, shared: &Arc<Shared>) -> Way {
     let pipeline = decide(plan);
     // Admission is the only step that keeps anything: one append, or the direct windows.
     let admit = admit::Admit::new(Arc::clone(shared));
     // Outermost but one: a batch that finds no room is offered again, from the pipeline on, until its hold time ends.
-    let held = hold::Hold::new(pipeline, admit, plan.hold, Arc::clone(shared));
+    let held = hold::Hold::new(pipeline, admit, plan.hold, Arc::clone(&plan.open.epoch), Arc::clone(shared));
     // Outermost: reads the message and starts its trace, so that refusals are counted and traced too.
-    BoxCloneSyncService::new(open::OpenService::new(plan.open.clone(), held, Arc::clone(shared)))
+    let open = open::OpenService::new(plan.open.clone(), held.clone(), Arc::clone(shared));
+    Way { door: BoxCloneSyncService::new(open), hold: held }
 }
 
 /// The part of the way that decides and keeps nothing: what `explain` shows.

@@ -3,6 +3,7 @@
 //! Outermost, so that a message that cannot be read is counted and traced like any other.
 use super::{
     batch::{Batch, Item},
+    epoch::Epoch,
     hold::Hold,
     rules::Rules,
 };
@@ -27,7 +28,7 @@ use std::{
     task::{Context, Poll},
     time::{Duration, SystemTime},
 };
-use tower::Service;
+use tower::{Service, ServiceExt};
 use transports::{Origin, Room, Submission, Ticket};
 use uuid::Builder;
 
@@ -46,6 +47,8 @@ pub struct Open {
     pub codec: Option<&'static dyn codecs::Codec>,
     /// Most events of one message.
     pub events_max: usize,
+    /// The generation that it belongs to.
+    pub epoch: Arc<Epoch>,
 }
 
 /// The listener's rules as the codec asks them, for one message.
@@ -192,6 +195,7 @@ impl Open {
             room,
             dedupe_id,
             plan: None,
+            inside: None,
             held: None,
             brief: false,
             claims: SmallVec::new(),
@@ -234,6 +238,18 @@ impl OpenService {
     /// Opens messages in front of `inner`.
     pub fn new(open: Open, inner: Hold, shared: Arc<Shared>) -> Self {
         OpenService { open, inner, shared }
+    }
+
+    /// The generation is over: the message goes to the one that is in force.
+    fn hand_on(&self, submission: Submission) -> <Self as Service<Submission>>::Future {
+        match self.open.epoch.next(&submission.origin.listener) {
+            Some(way) => Box::pin(way.door.oneshot(submission)),
+            None => {
+                self.open.meter.listener_refused(Word::ShuttingDown);
+                let refusal = Refusal::new(Word::ShuttingDown, "the configuration has changed; send it again");
+                Box::pin(ready(Err(refusal)))
+            }
+        }
     }
 
     fn arrival<'a>(&'a self, batch: &'a Batch) -> Arrival<'a> {
@@ -317,6 +333,7 @@ impl Service<Submission> for OpenService {
     }
 
     fn call(&mut self, submission: Submission) -> Self::Future {
+        let Some(inside) = self.open.epoch.enter() else { return self.hand_on(submission) };
         let origin = Arc::clone(&submission.origin);
         match self.open.open(submission) {
             Ok(batch) if batch.is_empty() => Box::pin(ready(Ok(Ticket::now(Verdict::Receipt(Receipt {
@@ -326,6 +343,7 @@ impl Service<Submission> for OpenService {
                 reply: None,
             }))))),
             Ok(mut batch) => {
+                batch.inside = Some(inside);
                 let Some(span) = self.shared.spans.open(batch.trace, || self.arrival(&batch)) else {
                     return self.inner.call(batch);
                 };

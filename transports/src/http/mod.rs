@@ -36,7 +36,7 @@ pub use settings::HttpSettings;
 
 use crate::{
     Gate,
-    net::{Acceptor, Listening, Shutdown},
+    net::{Acceptor, Current, Limits, Listening, Shutdown},
 };
 use schemas::ByteStr;
 use std::{io, net::SocketAddr, sync::Arc};
@@ -44,8 +44,24 @@ use std::{io, net::SocketAddr, sync::Arc};
 /// A bound HTTP listener that does not accept yet.
 pub struct HttpListener {
     name: ByteStr,
-    settings: HttpSettings,
+    settings: Arc<Current<HttpSettings>>,
+    limits: Arc<Limits>,
     listening: Listening,
+}
+
+/// Changes the settings of a listener that runs, for its new connections; those that are open keep theirs.
+#[derive(Clone, Debug)]
+pub struct HttpControl {
+    settings: Arc<Current<HttpSettings>>,
+    limits: Arc<Limits>,
+}
+
+impl HttpControl {
+    /// New settings; the address among them is not looked at.
+    pub fn change(&self, settings: HttpSettings) {
+        self.limits.change(settings.connections_max, settings.per_address_max);
+        self.settings.set(settings);
+    }
 }
 
 impl HttpListener {
@@ -55,7 +71,26 @@ impl HttpListener {
     /// The system's: address in use, no permission.
     pub async fn bind(name: impl Into<ByteStr>, settings: HttpSettings) -> io::Result<Self> {
         let listening = Listening::bind(settings.listen).await?;
-        Ok(HttpListener { name: name.into(), settings, listening })
+        Ok(Self::on(name, settings, listening))
+    }
+
+    /// A listener on a socket that is bound already.
+    pub fn on(name: impl Into<ByteStr>, settings: HttpSettings, listening: Listening) -> Self {
+        let limits = Limits::new(settings.connections_max, settings.per_address_max);
+        HttpListener { name: name.into(), settings: Current::new(settings), limits, listening }
+    }
+
+    /// What changes its settings while it runs.
+    pub fn control(&self) -> HttpControl {
+        HttpControl { settings: Arc::clone(&self.settings), limits: Arc::clone(&self.limits) }
+    }
+
+    /// The socket once more, see [`Listening::again`].
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn socket(&self) -> io::Result<Listening> {
+        self.listening.again()
     }
 
     /// The address that was bound; the port is known even if 0 was asked for.
@@ -66,15 +101,14 @@ impl HttpListener {
     /// Serves until `shutdown`, then answers what is in flight within [`HttpSettings::drain_timeout`], and returns when the
     /// last connection has ended.
     pub async fn serve(self, gate: Arc<dyn Gate>, shutdown: Shutdown) {
-        let acceptor = Acceptor {
-            connections_max: self.settings.connections_max,
-            per_address_max: self.settings.per_address_max,
-            gate: Arc::clone(&gate),
-        };
-        let listener = Arc::new(connection::Listener { name: self.name, gate, settings: Arc::new(self.settings) });
+        let HttpListener { name, settings, limits, listening } = self;
+        let acceptor = Acceptor { limits, gate: Arc::clone(&gate) };
         let stop = shutdown.clone();
-        acceptor
-            .run(self.listening, shutdown, move |stream, peer| Arc::clone(&listener).serve(stream, peer, stop.clone()))
-            .await;
+        let serve = move |stream, peer| {
+            let listener =
+                connection::Listener { name: name.clone(), gate: Arc::clone(&gate), settings: settings.get() };
+            Arc::new(listener).serve(stream, peer, stop.clone())
+        };
+        acceptor.run(listening, shutdown, serve).await;
     }
 }

@@ -24,12 +24,14 @@ pub(super) struct Seat {
     pub(super) timer: Timer,
     /// The `Authorization` header that was checked last, if any was: the same bytes are not checked again.
     shown: Option<Option<Box<[u8]>>>,
+    /// The generation of the configuration that it was checked against.
+    generation: u64,
 }
 
 impl Seat {
     fn new(gate: &Arc<dyn Gate>, origin: Origin, hold: Duration) -> Self {
         let intake = Intake::new(Arc::clone(gate), origin, hold);
-        Seat { waits: intake.durable_wait(), intake, timer: Timer::new(), shown: None }
+        Seat { waits: intake.durable_wait(), intake, timer: Timer::new(), shown: None, generation: 0 }
     }
 
     /// Finds out who sends, unless the same header said so before on this seat.
@@ -38,10 +40,12 @@ impl Seat {
     /// `unauthenticated`, or `malformed` credentials as the same word.
     pub(super) fn authenticate(&mut self, header: Option<&HeaderValue>) -> Result<(), Problem> {
         let bytes = header.map(HeaderValue::as_bytes);
-        if self.shown.as_ref().is_some_and(|shown| shown.as_deref() == bytes) {
+        let generation = self.intake.gate().generation();
+        if self.generation == generation && self.shown.as_ref().is_some_and(|shown| shown.as_deref() == bytes) {
             return Ok(());
         }
         self.shown = None;
+        self.generation = generation;
         auth::check(&mut self.intake, bytes)?;
         self.shown = Some(bytes.map(Box::from));
         Ok(())

@@ -40,7 +40,7 @@ pub mod write;
 
 use crate::{
     Gate,
-    net::{Acceptor, Listening, Shutdown},
+    net::{Acceptor, Current, Limits, Listening, Shutdown},
 };
 pub use fields::Version;
 use handshake::Shared;
@@ -53,7 +53,23 @@ pub use stream::Stream;
 #[derive(Debug)]
 pub struct MqttListener {
     listening: Listening,
-    settings: Arc<MqttSettings>,
+    settings: Arc<Current<MqttSettings>>,
+    limits: Arc<Limits>,
+}
+
+/// Changes the settings of a listener that runs, for its new connections; those that are open keep theirs.
+#[derive(Clone, Debug)]
+pub struct MqttControl {
+    settings: Arc<Current<MqttSettings>>,
+    limits: Arc<Limits>,
+}
+
+impl MqttControl {
+    /// New settings.
+    pub fn change(&self, settings: MqttSettings) {
+        self.limits.change(settings.connections_max, settings.per_address_max);
+        self.settings.set(settings);
+    }
 }
 
 impl MqttListener {
@@ -62,7 +78,26 @@ impl MqttListener {
     /// # Errors
     /// The system's.
     pub async fn bind(address: SocketAddr, settings: MqttSettings) -> io::Result<Self> {
-        Ok(MqttListener { listening: Listening::bind(address).await?, settings: Arc::new(settings) })
+        Ok(Self::on(settings, Listening::bind(address).await?))
+    }
+
+    /// A listener on a socket that is bound already.
+    pub fn on(settings: MqttSettings, listening: Listening) -> Self {
+        let limits = Limits::new(settings.connections_max, settings.per_address_max);
+        MqttListener { listening, settings: Current::new(settings), limits }
+    }
+
+    /// What changes its settings while it runs.
+    pub fn control(&self) -> MqttControl {
+        MqttControl { settings: Arc::clone(&self.settings), limits: Arc::clone(&self.limits) }
+    }
+
+    /// The socket once more, see [`Listening::again`].
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn socket(&self) -> io::Result<Listening> {
+        self.listening.again()
     }
 
     /// The address that was bound.
@@ -73,12 +108,13 @@ impl MqttListener {
     /// Serves connections until `shutdown`; returns when the last one has ended. Each then stops reading, answers what was handed
     /// over, and says DISCONNECT 0x8B (MQTT 5).
     pub async fn serve(self, gate: Arc<dyn Gate>, shutdown: Shutdown) {
-        let sessions = MqttSessions::new(self.settings, Arc::clone(&gate));
-        let settings = Arc::clone(&sessions.shared.settings);
-        let acceptor =
-            Acceptor { connections_max: settings.connections_max, per_address_max: settings.per_address_max, gate };
+        let MqttListener { listening, settings, limits } = self;
+        let sessions = MqttSessions::new(settings.get(), Arc::clone(&gate));
+        let acceptor = Acceptor { limits, gate };
         let signal = shutdown.clone();
-        acceptor.run(self.listening, shutdown, move |stream, peer| sessions.serve(stream, peer, signal.clone())).await;
+        let serve =
+            move |stream, peer| sessions.clone().with(settings.get()).serve(stream, peer, signal.clone());
+        acceptor.run(listening, shutdown, serve).await;
     }
 }
 
@@ -93,6 +129,17 @@ impl MqttSessions {
     /// stands for one connection among all of them.
     pub fn new(settings: Arc<MqttSettings>, gate: Arc<dyn Gate>) -> Self {
         MqttSessions { shared: Arc::new(Shared { settings, gate, registry: Arc::new(Registry::default()) }) }
+    }
+
+    /// The same sessions, the next ones with these settings: client identifiers stay known.
+    #[must_use]
+    pub fn with(self, settings: Arc<MqttSettings>) -> Self {
+        if Arc::ptr_eq(&self.shared.settings, &settings) {
+            return self;
+        }
+        let Shared { gate, registry, .. } = &*self.shared;
+        let (gate, registry) = (Arc::clone(gate), Arc::clone(registry));
+        MqttSessions { shared: Arc::new(Shared { settings, gate, registry }) }
     }
 
     /// Serves one stream from its first byte to its last.

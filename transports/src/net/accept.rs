@@ -9,7 +9,11 @@ use std::{
     future::Future,
     io,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    os::fd::AsFd,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 use tokio::{
@@ -61,6 +65,16 @@ impl Listening {
         Ok(Listening { listener, address })
     }
 
+    /// The same socket once more, for a listener that takes it over: connections that wait to be accepted stay, whichever of the
+    /// two is dropped first.
+    ///
+    /// # Errors
+    /// The system's: no more files.
+    pub fn again(&self) -> io::Result<Self> {
+        let socket = std::net::TcpListener::from(self.listener.as_fd().try_clone_to_owned()?);
+        Ok(Listening { listener: TcpListener::from_std(socket)?, address: self.address })
+    }
+
     /// The socket itself, for a server with an accept loop of its own (the admin address).
     pub fn into_inner(self) -> TcpListener {
         self.listener
@@ -72,12 +86,51 @@ impl Listening {
     }
 }
 
+/// How many connections a listener takes. They may change while it runs; connections that are open stay.
+#[derive(Debug)]
+pub struct Limits {
+    connections_max: AtomicUsize,
+    per_address_max: AtomicUsize,
+}
+
+impl Limits {
+    /// At most so many connections in all, and from one address.
+    pub fn new(connections_max: usize, per_address_max: usize) -> Arc<Self> {
+        Arc::new(Limits { connections_max: connections_max.into(), per_address_max: per_address_max.into() })
+    }
+
+    /// From the next connection on.
+    pub fn change(&self, connections_max: usize, per_address_max: usize) {
+        self.connections_max.store(connections_max, Ordering::Relaxed);
+        self.per_address_max.store(per_address_max, Ordering::Relaxed);
+    }
+}
+
+/// What new connections of a listener begin with; a reload may put another value in its place.
+#[derive(Debug)]
+pub struct Current<T>(RwLock<Arc<T>>);
+
+impl<T> Current<T> {
+    /// Begins with this value.
+    pub fn new(value: T) -> Arc<Self> {
+        Arc::new(Current(RwLock::new(Arc::new(value))))
+    }
+
+    /// The value for the next connection.
+    pub fn get(&self) -> Arc<T> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Another value from the next connection on.
+    pub fn set(&self, value: T) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
+    }
+}
+
 /// Accepts connections within limits.
 pub struct Acceptor {
-    /// Most connections of this listener.
-    pub connections_max: usize,
-    /// Most connections from one address.
-    pub per_address_max: usize,
+    /// How many connections it takes.
+    pub limits: Arc<Limits>,
     /// The gateway.
     pub gate: Arc<dyn Gate>,
 }
@@ -126,7 +179,11 @@ impl Acceptor {
             self.gate.refused(refusal.word);
             return None;
         }
-        let place = open.enter(peer.ip(), self.connections_max, self.per_address_max);
+        let place = open.enter(
+            peer.ip(),
+            self.limits.connections_max.load(Ordering::Relaxed),
+            self.limits.per_address_max.load(Ordering::Relaxed),
+        );
         if place.is_none() {
             self.gate.refused(Word::Overloaded);
         }

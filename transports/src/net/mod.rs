@@ -2,4 +2,4 @@
 pub mod accept;
 pub mod config;
 
-pub use accept::{Acceptor, Listening, Shutdown};
+pub use accept::{Acceptor, Current, Limits, Listening, Shutdown};

@@ -1,6 +1,6 @@
 //! One letter on its way: through a door, into a lane, or back into the dead letters with a new reason.
 use super::{Outcome, Run, Sent};
-use crate::{admin::letters::Letter, gate::ListenerGate, lanes::dead, router::Unrouted};
+use crate::{admin::letters::Letter, gate::durable_wait, lanes::dead, router::Unrouted};
 use journal::{Closed, Encoded};
 use schemas::{
     ByteStr, Death, Event, ItemVerdict, Items, Message, Mode, Receipt, Record, Verdict, Wants, Word,
@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 use tower::ServiceExt;
-use transports::{Gate, Origin, Principal, Room, Submission, Ticket};
+use transports::{Origin, Principal, Room, Submission, Ticket};
 
 /// How often an append is tried that the journal is too busy for.
 const BUSY_TRIES: u32 = 50;
@@ -38,17 +38,15 @@ impl Run<'_> {
 
     /// What the router would say, if no route takes the event now either.
     fn still_unrouted(&self, event: &Event) -> Option<(Word, String)> {
-        let routes = &self.api.routes;
+        let routes = Arc::clone(&self.api.live.now().blueprint.routes);
         let unrouted = routes.unrouted() == Unrouted::DeadLetter && routes.matching(&event.view()).is_empty();
         unrouted.then(|| (Word::NoRoute, "no route took the event".to_owned()))
     }
 
     async fn through(&self, door: &schemas::Door, message: Message, from_routing: bool) -> Sent {
-        let Some(way) = self.api.again.way(&door.listener) else {
+        let generation = self.api.live.now();
+        let Some(way) = generation.again.way(&door.listener) else {
             return Sent::Not(Outcome::Left(Word::Internal, "the config has no listener".to_owned()));
-        };
-        let Some(gate) = self.api.again.gates.get(&way.name).cloned() else {
-            return Sent::Not(Outcome::Left(Word::Internal, format!("listener {} has no gate", way.name)));
         };
         let origin = Origin {
             listener: door.listener.clone(),
@@ -63,8 +61,8 @@ impl Run<'_> {
             Submission { message: Message { wants, ..message }, room: Room::default(), origin: Arc::new(origin) };
         let entry = if from_routing { way.routing.clone() } else { way.whole.clone() };
         match entry.oneshot(submission).await {
-            Ok(ticket) => Sent::Door(ticket, gate),
-            Err(refusal) => Sent::Door(Ticket::now(Verdict::Refusal(refusal)), gate),
+            Ok(ticket) => Sent::Door(ticket),
+            Err(refusal) => Sent::Door(Ticket::now(Verdict::Refusal(refusal))),
         }
     }
 
@@ -120,8 +118,8 @@ impl Run<'_> {
     }
 
     /// Waits for a ticket and reads its verdict.
-    pub(super) async fn landed(&self, letter: &Letter, ticket: Ticket, gate: &Arc<ListenerGate>) -> Outcome {
-        let mut waits = gate.durable_wait();
+    pub(super) async fn landed(&self, letter: &Letter, ticket: Ticket) -> Outcome {
+        let mut waits = durable_wait(&self.api.shared);
         match ticket.verdict(&mut *waits).await {
             Verdict::Receipt(receipt) => receipt_outcome(&receipt),
             Verdict::Unknown(unknown) => Outcome::Left(

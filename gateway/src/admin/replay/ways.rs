@@ -1,11 +1,11 @@
 //! The ways in for replays: each listener's doors, without `dedupe`, and without a wait when there is no room.
 use crate::{
     config::model::Config,
-    runtime::Compiled,
+    runtime::Blueprint,
     stack::{self, Plan, hold::Policy},
     state::Shared,
 };
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 use transports::gate::Door;
 
 /// A listener's ways in for replays.
@@ -22,14 +22,13 @@ pub(super) struct WayIn {
 pub struct Again {
     /// In the config's order; the first one stands in for listeners that are gone.
     ways: Vec<WayIn>,
-    pub(super) gates: HashMap<String, Arc<crate::gate::ListenerGate>>,
 }
 
 impl Again {
     /// The ways in of this generation.
-    pub fn new(config: &Config, compiled: &Compiled, shared: &Arc<Shared>) -> Self {
+    pub fn new(config: &Config, blueprint: &Blueprint, shared: &Arc<Shared>) -> Self {
         let way = |(name, listener): &(String, crate::config::Listener)| {
-            let plan = compiled.blueprint.plans.get(name)?;
+            let plan = blueprint.plans.get(name)?;
             let without_dedupe = |step: &&Arc<dyn crate::middleware::Middleware>| {
                 step.step().is_none_or(|step| !["dedupe", "idempotency_key"].contains(&step.name()))
             };
@@ -38,11 +37,11 @@ impl Again {
             let door = |pipeline| {
                 let plan =
                     Plan { open: open.clone(), pipeline, routes: Arc::clone(&plan.routes), hold: Policy::Refuse };
-                stack::compose(&plan, shared)
+                stack::compose(&plan, shared).door
             };
             Some(WayIn { name: name.clone(), kind: listener.kind(), whole: door(pipeline), routing: door(Vec::new()) })
         };
-        Again { ways: config.listeners.iter().filter_map(way).collect(), gates: compiled.gates.clone() }
+        Again { ways: config.listeners.iter().filter_map(way).collect() }
     }
 
     /// The way in of a listener, or of the first one when it is gone.

@@ -15,7 +15,7 @@ pub(super) fn look(api: &Api, query: String) -> Result<Traced, ApiFault> {
     if let Err(error) = look_in_journal(api, &mut traced) {
         traced.notes.push(format!("the journal cannot be read: {error}"));
     }
-    for (backend, path) in &api.stores {
+    for (backend, path) in &crate::admin::stores::paths(&api.live.now().config) {
         let hex = traced.query.len() == 32 && traced.query.bytes().all(|b| b.is_ascii_hexdigit());
         if !hex && traced.query.len() < 32 && traced.query.bytes().all(|b| b.is_ascii_hexdigit()) {
             traced.notes.push(format!(
