@@ -8,10 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss, missing_docs, reason = "a benchmark")]
 
 use bytes::Bytes;
-use gateway::{
-    config,
-    runtime::Gateway,
-};
+use gateway::{config, runtime::Gateway};
 use schemas::{Message, Verdict};
 use std::{
     fmt::Write as _,

@@ -210,7 +210,9 @@ impl Control {
 
 fn wait_on(name: &str, listener: &Listener, socket: Listening) -> Waiting {
     match listener {
-        Listener::Http(http) => Waiting::Http(Box::new(HttpListener::on(name, http.settings(socket.address()), socket))),
+        Listener::Http(http) => {
+            Waiting::Http(Box::new(HttpListener::on(name, http.settings(socket.address()), socket)))
+        }
         Listener::Mqtt(mqtt) => Waiting::Mqtt(MqttListener::on(mqtt.settings(name), socket)),
     }
 }

@@ -37,12 +37,7 @@ impl fmt::Debug for Generation {
 }
 
 impl Generation {
-    fn new(
-        number: u64,
-        config: Config,
-        compiled: Compiled,
-        shared: &Arc<Shared>,
-    ) -> (Self, HashMap<String, Entrance>) {
+    fn new(number: u64, config: Config, compiled: Compiled, shared: &Arc<Shared>) -> (Self, HashMap<String, Entrance>) {
         let Compiled { blueprint, entrances, epoch } = compiled;
         let again = Again::new(&config, &blueprint, shared);
         let applied = SystemTime::now();
@@ -101,10 +96,7 @@ impl Live {
         let (next, behind) = Generation::new(self.now().number + 1, config, compiled, shared);
         // The switch: all listeners at once. Messages that are on their way find it when their own generation is over.
         self.entrances.swap(next.number, behind);
-        let before = std::mem::replace(
-            &mut *self.now.write().unwrap_or_else(PoisonError::into_inner),
-            Arc::new(next),
-        );
+        let before = std::mem::replace(&mut *self.now.write().unwrap_or_else(PoisonError::into_inner), Arc::new(next));
         before.epoch.end();
         before
     }

@@ -105,7 +105,8 @@ impl Blueprint {
         let mut pipelines = HashMap::new();
         for (name, steps) in config.pipelines.iter() {
             let context = BuildContext { config, ids };
-            let build = |(place, step): (usize, &ConfiguredStep)| match before.and_then(|b| b.same(name, steps, place)) {
+            let build = |(place, step): (usize, &ConfiguredStep)| match before.and_then(|b| b.same(name, steps, place))
+            {
                 Some(same) => Ok(same),
                 None => step.plugin().build(&context),
             };

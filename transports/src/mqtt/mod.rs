@@ -112,8 +112,7 @@ impl MqttListener {
         let sessions = MqttSessions::new(settings.get(), Arc::clone(&gate));
         let acceptor = Acceptor { limits, gate };
         let signal = shutdown.clone();
-        let serve =
-            move |stream, peer| sessions.clone().with(settings.get()).serve(stream, peer, signal.clone());
+        let serve = move |stream, peer| sessions.clone().with(settings.get()).serve(stream, peer, signal.clone());
         acceptor.run(listening, shutdown, serve).await;
     }
 }
