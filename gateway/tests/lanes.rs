@@ -1,4 +1,4 @@
-//! An event that is in flight whenever the process ends is told from its neighbours, and quarantined.
+//! Lanes over several lives of a process that never ends cleanly: what was acknowledged stays, what ends the process is found.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test")]
 
 use backends::{Backend, Events, Order, Outcome, Position};
@@ -67,6 +67,12 @@ fn event(id: &str) -> Event {
     }
 }
 
+fn body(id: &str) -> Vec<u8> {
+    let mut body = Vec::new();
+    record::encode_head(&mut body, &event(id));
+    body
+}
+
 /// What one life of the process saw.
 #[derive(Debug)]
 struct Life {
@@ -74,10 +80,11 @@ struct Life {
     calls: Vec<usize>,
     letters: u64,
     pending: u64,
+    trouble: Option<String>,
 }
 
 /// Runs the lane until `until` holds, then ends without a stop.
-fn live(dir: &Path, append: &[&str], until: impl Fn(&Shared, &[String]) -> bool) -> Life {
+fn live(dir: &Path, append: &[&[u8]], until: impl Fn(&Shared, &[String]) -> bool) -> Life {
     let mut options = Options::new(dir);
     options.lanes = vec![LaneSpec { name: "far".into(), kind: "hangs".into(), ..LaneSpec::default() }];
     options.segment_size = 1 << 20;
@@ -90,11 +97,8 @@ fn live(dir: &Path, append: &[&str], until: impl Fn(&Shared, &[String]) -> bool)
     let meter = metrics.lane("far");
     let spans = Spans::start(&config, runtime.handle()).unwrap();
     let shared = Arc::new(Shared::new(journal, Budget::new(1 << 20), metrics, Arc::new(Ring::default()), spans));
-    for id in append {
-        let event = event(id);
-        let mut head = Vec::new();
-        record::encode_head(&mut head, &event);
-        shared.journal.append(&[Encoded::gathered(&head, event.envelope.data(), 2)]).unwrap();
+    for body in append {
+        shared.journal.append(&[Encoded::new(body, 2)]).unwrap();
     }
     shared.journal.sync().unwrap();
     let (seen, calls) = (Arc::default(), Arc::default());
@@ -108,7 +112,7 @@ fn live(dir: &Path, append: &[&str], until: impl Fn(&Shared, &[String]) -> bool)
     for dispatch in shared.journal.dispatchers() {
         runtime.spawn(dispatch);
     }
-    runtime.spawn(Runner::new(lane, Arc::clone(&shared)).unwrap().run(signal));
+    runtime.spawn(Runner::new(Arc::clone(&lane), Arc::clone(&shared)).unwrap().run(signal));
     let deadline = Instant::now() + Duration::from_secs(20);
     while !until(&shared, &seen.lock().unwrap()) {
         assert!(Instant::now() < deadline, "saw {:?}", seen.lock().unwrap());
@@ -120,6 +124,7 @@ fn live(dir: &Path, append: &[&str], until: impl Fn(&Shared, &[String]) -> bool)
         calls: calls.lock().unwrap().clone(),
         letters: shared.journal.pending(LaneId::DEAD_LETTERS),
         pending: shared.journal.pending(id),
+        trouble: lane.health.trouble().map(|trouble| trouble.why),
     };
     runtime.shutdown_timeout(Duration::from_secs(1));
     life
@@ -129,7 +134,8 @@ fn live(dir: &Path, append: &[&str], until: impl Fn(&Shared, &[String]) -> bool)
 fn after_three_unclean_exits_it_is_a_dead_letter_and_its_neighbours_are_not() {
     let dir = tempfile::tempdir().unwrap();
     let met = |_: &Shared, seen: &[String]| seen.iter().any(|id| id == "poison");
-    let first = live(dir.path(), &["a", "b", "c", "poison", "d"], met);
+    let bodies = ["a", "b", "c", "poison", "d"].map(body);
+    let first = live(dir.path(), &bodies.each_ref().map(Vec::as_slice), met);
     assert_eq!(first.calls, [1, 4], "the first tells that nobody is suspected: {first:?}");
     let second = live(dir.path(), &[], met);
     assert_eq!(second.calls, [1, 3], "in flight once is no suspicion: {second:?}");
@@ -141,4 +147,28 @@ fn after_three_unclean_exits_it_is_a_dead_letter_and_its_neighbours_are_not() {
     });
     assert!(!last.seen.iter().any(|id| id == "poison"), "it is not tried again: {last:?}");
     assert_eq!(last.letters, 1, "{last:?}");
+}
+
+#[test]
+fn a_record_that_needs_a_newer_reader_stays_in_the_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut newer = body("newer");
+    newer[1] = record::VERSION + 1;
+    let both = |_: &Shared, seen: &[String]| seen.len() == 2;
+    let first = live(dir.path(), &[&body("a"), &newer, &body("b")], both);
+    assert_eq!(first.seen, ["a", "b"], "its neighbours go on");
+    assert_eq!((first.letters, first.pending), (0, 1), "{first:?}");
+    assert!(
+        first.trouble.as_deref().is_some_and(|why| why.contains("newer Anygate")),
+        "and `status` says so: {first:?}"
+    );
+    for _ in 0..3 {
+        let again =
+            live(dir.path(), &[], |shared, _| shared.lanes().iter().all(|lane| lane.health.trouble().is_some()));
+        assert_eq!(
+            (again.seen.len(), again.letters, again.pending),
+            (0, 0, 1),
+            "for a program that can read it: {again:?}"
+        );
+    }
 }
