@@ -124,7 +124,7 @@ fn live(dir: &Path, append: &[&[u8]], until: impl Fn(&Shared, &[String]) -> bool
         calls: calls.lock().unwrap().clone(),
         letters: shared.journal.pending(LaneId::DEAD_LETTERS),
         pending: shared.journal.pending(id),
-        trouble: lane.health.trouble().map(|trouble| trouble.why),
+        trouble: lane.health.told().map(|trouble| trouble.why),
     };
     runtime.shutdown_timeout(Duration::from_secs(1));
     life
@@ -163,8 +163,7 @@ fn a_record_that_needs_a_newer_reader_stays_in_the_journal() {
         "and `status` says so: {first:?}"
     );
     for _ in 0..3 {
-        let again =
-            live(dir.path(), &[], |shared, _| shared.lanes().iter().all(|lane| lane.health.trouble().is_some()));
+        let again = live(dir.path(), &[], |shared, _| shared.lanes().iter().all(|lane| lane.health.told().is_some()));
         assert_eq!(
             (again.seen.len(), again.letters, again.pending),
             (0, 0, 1),

@@ -247,7 +247,7 @@ fn lane_status(api: &Api, samples: &[Sample], lane: &Arc<Lane>) -> LaneStatus {
 }
 
 fn trouble(lane: &Lane) -> Option<TroubleStatus> {
-    let found = lane.health.trouble()?;
+    let found = lane.health.told()?;
     let what_to_do = if found.destination {
         "mend the destination: it is asked again every 2 s, and what waits then goes out".to_owned()
     } else {

@@ -211,11 +211,8 @@ impl Runner {
                     // pending in the journal, for a program that can read it.
                     tracing::error!(backend = %self.lane.name, %lsn, %error, "a record cannot be read; it stays in the journal");
                     self.lane.meter.retried(Word::Internal);
-                    self.lane.health.failed(
-                        Word::Internal,
-                        &format!("the record at lsn {lsn} cannot be read: {error}"),
-                        false,
-                    );
+                    let why = format!("the record at lsn {lsn} cannot be read: {error}");
+                    self.lane.health.left_behind(Word::Internal, why);
                 }
             }
         }
