@@ -5,7 +5,7 @@ use bytes::Bytes;
 use clap::{Args, Subcommand};
 use schemas::{ByteStr, ItemVerdict, Message, Refusal};
 use serde_json::{Value, json};
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, num::NonZeroU16, path::PathBuf};
 use transports::{
     Origin, Principal,
     http::HttpSettings,
@@ -168,7 +168,7 @@ impl Mqtt {
             said.user.push(pair);
         }
         let version = if self.version == "5" { Version::V5 } else { Version::V311 };
-        let packet_id = (self.qos == 1).then_some(1);
+        let packet_id = (self.qos == 1).then_some(NonZeroU16::MIN);
         let publish = Publish { topic: &self.topic, packet_id, alias: None, said, payload: self.data.as_bytes() };
         let payload = Bytes::from(self.data.clone());
         message::of_publish(&publish, self.topic.as_str().into(), payload, version, &MqttSettings::default())

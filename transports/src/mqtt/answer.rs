@@ -2,10 +2,10 @@
 use super::fields::Version;
 use schemas::{Refusal, Verdict, Word};
 
-/// What a QoS 1 sender sees.
+/// What a QoS 1 or QoS 2 sender sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// PUBACK with this code; the reason string is empty for success.
+    /// PUBACK or PUBREC with this code; the reason string is empty for success.
     Ack(u8, String),
     /// MQTT 5 DISCONNECT with this code and reason string, then the connection closes.
     Disconnect(u8, String),
@@ -13,7 +13,7 @@ pub enum Answer {
     Close,
 }
 
-/// The answer to a QoS 1 PUBLISH.
+/// The answer to a QoS 1 or QoS 2 PUBLISH.
 pub fn answer(verdict: &Verdict, version: Version) -> Answer {
     match version {
         Version::V311 => answer_v311(verdict),

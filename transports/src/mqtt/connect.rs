@@ -2,7 +2,7 @@
 use super::{
     fault::{Fault, code},
     fields::{Fields, Properties, Version, property},
-    publish::{Said, check_topic},
+    publish::{Said, TopicFault, check_topic, has_wildcard},
     settings::MqttSettings,
 };
 
@@ -53,7 +53,7 @@ impl<'a> Connect<'a> {
     /// Reads what follows the fixed header.
     ///
     /// # Errors
-    /// What to answer. A 3.1.1 client gets a CONNACK only for the version and the client identifier, as the standard says
+    /// What to answer. A 3.1.1 client gets a CONNACK only for the version, the client identifier and the user name, as the standard says
     /// (3.2.2.3); every other fault closes the connection.
     pub fn read(body: &'a [u8], settings: &MqttSettings) -> Result<Self, Refused> {
         let mut fields = Fields::new(body);
@@ -63,7 +63,7 @@ impl<'a> Connect<'a> {
             return Err(Refused { version: Some(version), fault });
         }
         let refused = |fault: Fault| {
-            let speaks = version == Version::V5 || fault.code == code::CLIENT_ID;
+            let speaks = version == Version::V5 || matches!(fault.code, code::CLIENT_ID | code::BAD_LOGIN);
             Refused { version: speaks.then_some(version), fault }
         };
         Self::read_rest(&mut fields, version, settings).map_err(refused)
@@ -88,11 +88,17 @@ impl<'a> Connect<'a> {
             );
             return Err(Fault::new(code::CLIENT_ID, detail));
         }
+        if stands_for_others(client_id) {
+            return Err(Fault::new(code::CLIENT_ID, "the client identifier has a wildcard as a level"));
+        }
         let will = if flags.will { Some(Will::read(fields, version, settings)?) } else { None };
         flags.check_will(version)?;
         let user = if flags.user { Some(fields.string()?) } else { None };
         let password = if flags.password { Some(fields.binary()?) } else { None };
         fields.end()?;
+        if user.is_some_and(stands_for_others) {
+            return Err(Fault::new(code::BAD_LOGIN, "the user name has a wildcard as a level"));
+        }
         let Options { session_kept, max_packet, problem_info } = options;
         Ok(Connect { version, keep_alive, client_id, will, user, password, session_kept, max_packet, problem_info })
     }
@@ -152,11 +158,8 @@ impl ConnectFlags {
         Ok(flags)
     }
 
-    /// A 3.1.1 client cannot be told what is not served: its will is taken without QoS 2 and without RETAIN.
+    /// A 3.1.1 client cannot be told what is not served: its will is taken without RETAIN.
     fn check_will(self, version: Version) -> Result<(), Fault> {
-        if version == Version::V5 && self.will_qos == 2 {
-            return Err(Fault::new(code::QOS, "the will has QoS 2; the Maximum QoS is 1"));
-        }
         if version == Version::V5 && self.will_retain {
             return Err(Fault::new(code::RETAIN, "the will is to be retained; Retain Available is 0"));
         }
@@ -223,13 +226,29 @@ impl<'a> Will<'a> {
             }
         }
         let topic = fields.string()?;
-        check_topic(topic, settings.topic_max)?;
+        check_will_topic(topic, settings.topic_max)?;
         let payload = fields.binary()?;
         if said.is_text && std::str::from_utf8(payload).is_err() {
             return Err(Fault::new(code::PAYLOAD_FORMAT, "the will's payload is not UTF-8"));
         }
         Ok(Will { topic, payload, said })
     }
+}
+
+fn check_will_topic(topic: &str, max: usize) -> Result<(), Fault> {
+    let fault = |detail: String| Err(Fault::new(code::TOPIC_NAME, detail));
+    if topic.is_empty() {
+        return fault("the will's topic is empty".to_owned());
+    }
+    if has_wildcard(topic) {
+        return fault("the will's topic has a wildcard".to_owned());
+    }
+    check_topic(topic, max).or_else(|refused: TopicFault| fault(format!("the will: {}", refused.detail())))
+}
+
+/// Whether a level of the name is a wildcard: as part of a topic filter it would stand for others.
+fn stands_for_others(name: &str) -> bool {
+    name.split('/').any(|level| matches!(level, "#" | "+"))
 }
 
 #[cfg(test)]
@@ -264,7 +283,13 @@ mod tests {
             ("empty id, kept session, 3.1.1", b"\0\x04MQTT\x04\0\0\0\0\0", (v3, 0x85)),
             ("will QoS without a will", b"\0\x04MQTT\x05\x0a\0\0\0\0\x01a", (v5, 0x81)),
             ("will QoS 3", b"\0\x04MQTT\x05\x1e\0\0\0\0\x01a\0\0\x01t\0\0", (v5, 0x81)),
-            ("will QoS 2, 5", b"\0\x04MQTT\x05\x16\0\0\0\0\x01a\0\0\x01t\0\0", (v5, 0x9b)),
+            ("will of a server", b"\0\x04MQTT\x05\x06\0\0\0\0\x01a\0\0\x02$t\0\0", (v5, 0x90)),
+            ("will without a topic", b"\0\x04MQTT\x05\x06\0\0\0\0\x01a\0\0\0\0\0", (v5, 0x90)),
+            ("topic alias in a will", b"\0\x04MQTT\x05\x06\0\0\0\0\x01a\x03\x23\0\x01\0\x01t\0\0", (v5, 0x81)),
+            ("a wildcard as id, 5", b"\0\x04MQTT\x05\x02\0\0\0\0\x01#", (v5, 0x85)),
+            ("a wildcard as id, 3.1.1", b"\0\x04MQTT\x04\x02\0\0\0\x03a/+", (v3, 0x85)),
+            ("a wildcard as user, 5", b"\0\x04MQTT\x05\x82\0\0\0\0\x01a\0\x01+", (v5, 0x86)),
+            ("U+FFFE in the id", b"\0\x04MQTT\x05\x02\0\0\0\0\x03\xef\xbf\xbe", (v5, 0x81)),
             ("will retain, 5", b"\0\x04MQTT\x05\x26\0\0\0\0\x01a\0\0\x01t\0\0", (v5, 0x9a)),
             ("will topic with wildcard", b"\0\x04MQTT\x05\x06\0\0\0\0\x01a\0\0\x01#\0\0", (v5, 0x90)),
             ("will not UTF-8", b"\0\x04MQTT\x05\x06\0\0\0\0\x01a\x02\x01\x01\0\x01t\0\x01\xff", (v5, 0x99)),
@@ -275,7 +300,7 @@ mod tests {
             ("receive maximum 0", b"\0\x04MQTT\x05\x02\0\0\x03\x21\0\0\0\x01a", (v5, 0x82)),
             ("maximum packet 0", b"\0\x04MQTT\x05\x02\0\0\x05\x27\0\0\0\0\0\x01a", (v5, 0x82)),
             ("authentication method", b"\0\x04MQTT\x05\x02\0\0\x04\x15\0\x01x\0\x01a", (v5, 0x8c)),
-            ("topic alias in CONNECT", b"\0\x04MQTT\x05\x02\0\0\x03\x23\0\x01\0\x01a", (v5, 0x82)),
+            ("topic alias in CONNECT", b"\0\x04MQTT\x05\x02\0\0\x03\x23\0\x01\0\x01a", (v5, 0x81)),
         ] {
             assert_eq!(refused(body), expected, "{what}");
         }
@@ -290,6 +315,8 @@ mod tests {
             b"\0\x04MQTT\x05\0\0\0\0\0\0",
             b"\0\x04MQTT\x05\x42\0\0\0\0\x01a\0\x01p",
             b"\0\x04MQTT\x04\x36\0\0\0\x01a\0\x01t\0\0",
+            b"\0\x04MQTT\x05\x16\0\0\0\0\x01a\0\0\x01t\0\0",
+            b"\0\x04MQTT\x05\x82\0\0\0\0\x01a\0\x03a+b",
         ] {
             assert!(Connect::read(body, &settings).is_ok(), "{body:?}");
         }

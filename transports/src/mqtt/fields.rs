@@ -2,6 +2,7 @@
 //!
 //! Every length is checked against what is there; nothing is copied and nothing allocated. Nothing here recurses.
 use super::fault::Fault;
+use std::num::NonZeroU16;
 
 /// A protocol version that this listener speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +71,11 @@ fn varint(bytes: &[u8]) -> Result<Option<(usize, usize)>, Fault> {
         }
     }
     if bytes.len() >= 4 { Err(Fault::malformed("a variable byte integer has more than four bytes")) } else { Ok(None) }
+}
+
+/// U+0000, the other control characters, and the code points that Unicode calls noncharacters.
+fn is_forbidden(char: char) -> bool {
+    char.is_control() || matches!(char, '\u{fdd0}'..='\u{fdef}') || u32::from(char) & 0xfffe == 0xfffe
 }
 
 /// Reads fields one after another.
@@ -147,11 +153,8 @@ impl<'a> Fields<'a> {
     ///
     /// # Errors
     /// Protocol error for 0.
-    pub fn packet_id(&mut self) -> Result<u16, Fault> {
-        match self.u16()? {
-            0 => Err(Fault::protocol("the packet identifier is 0")),
-            id => Ok(id),
-        }
+    pub fn packet_id(&mut self) -> Result<NonZeroU16, Fault> {
+        NonZeroU16::new(self.u16()?).ok_or_else(|| Fault::protocol("the packet identifier is 0"))
     }
 
     /// A variable byte integer.
@@ -173,17 +176,23 @@ impl<'a> Fields<'a> {
         self.take(usize::from(length))
     }
 
-    /// A UTF-8 string, without U+0000 (MQTT-1.5.4-1, MQTT-1.5.4-2).
+    /// A UTF-8 string, without U+0000 (MQTT-1.5.4-1, MQTT-1.5.4-2). Control characters and code points that are no
+    /// characters SHOULD NOT be in one, and a receiver may close the connection over them (1.5.4): this one does, because
+    /// neither a topic nor an attribute of an event may hold them.
     ///
     /// # Errors
     /// Malformed.
     pub fn string(&mut self) -> Result<&'a str, Fault> {
         let bytes = self.binary()?;
         let text = std::str::from_utf8(bytes).map_err(|_| Fault::malformed("a string is not UTF-8"))?;
-        if bytes.contains(&0) {
-            return Err(Fault::malformed("a string contains U+0000"));
+        // Nearly all strings are printable ASCII.
+        if bytes.iter().all(|byte| matches!(byte, 0x20..0x7f)) {
+            return Ok(text);
         }
-        Ok(text)
+        match text.chars().find(|char| is_forbidden(*char)) {
+            None => Ok(text),
+            Some(char) => Err(Fault::malformed(format!("a string contains U+{:04X}", u32::from(char)))),
+        }
     }
 
     /// A property block: its length, then the properties as fields of their own.
@@ -288,9 +297,9 @@ impl Properties<'_> {
         Ok(Some(id))
     }
 
-    /// The fault of a property that does not belong into this packet.
+    /// The fault of a property that does not belong into this packet: malformed (2.2.2.2).
     pub fn misplaced(id: u8, packet: &str) -> Fault {
-        Fault::protocol(format!("the property 0x{id:02x} may not be in {packet} from a client"))
+        Fault::malformed(format!("the property 0x{id:02x} may not be in {packet} from a client"))
     }
 }
 
@@ -317,6 +326,11 @@ mod tests {
         assert!(Fields::new(b"\0\x03ab").string().is_err(), "ends early");
         assert!(Fields::new(b"\0\x02a\0").string().is_err(), "U+0000");
         assert!(Fields::new(b"\0\x03\xed\xa0\x80").string().is_err(), "a surrogate");
+        for bad in ["\u{1}", "\u{1f}", "\u{7f}", "\u{9f}", "\u{fffe}", "\u{ffff}", "\u{fdd0}", "\u{1fffe}"] {
+            let bytes = [&u16::try_from(bad.len()).unwrap().to_be_bytes(), bad.as_bytes()].concat();
+            assert_eq!(Fields::new(&bytes).string().unwrap_err().code, 0x81, "{bad:?}");
+        }
+        assert_eq!(Fields::new(b"\0\x04\xf0\xaa\x9b\x94").string().unwrap(), "\u{2a6d4}", "beyond the basic plane");
     }
 
     #[test]

@@ -134,7 +134,8 @@ async fn read_connect<S: Stream>(
 
 fn greet(packet: &Bytes, peer: SocketAddr, shared: &Shared) -> Result<Greeting, Rejected> {
     let Shared { settings, gate, .. } = shared;
-    let connect = Connect::read(packet, settings).map_err(|refused| Rejected { refused, login: false })?;
+    let connect = Connect::read(packet, settings)
+        .map_err(|refused| Rejected { login: refused.fault.code == code::BAD_LOGIN, refused })?;
     let login = connect.user.is_some() || connect.password.is_some();
     let reject = |fault| Rejected { refused: Refused { version: Some(connect.version), fault }, login };
     if gate.is_stopping() {
@@ -210,9 +211,9 @@ async fn open<S: Stream>(
     let place = registry.enter(principal.clone(), client.clone(), settings.connect_timeout).await;
     let mut output = Output::default();
     let assigned = assigned.then_some(client.as_str());
-    let welcome = Welcome { keep_alive, keep_alive_changed: keep_alive != asked, assigned };
-    connack(output.bytes(), peer.version, settings, welcome);
-    if !u32::try_from(output.pending()).is_ok_and(|bytes| bytes <= peer.max_packet) {
+    let keep_alive_changed = keep_alive != asked;
+    let welcome = Welcome { keep_alive, keep_alive_changed, assigned, session_asked: session_kept };
+    if !connack(output.bytes(), peer, settings, welcome) {
         return None;
     }
     let start = Start {

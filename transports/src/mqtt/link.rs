@@ -2,23 +2,24 @@
 //!
 //! [`Link::poll`] moves all that can move: answers into the output, the output in one write, packets from the input into the
 //! line of messages, timers. It is polled beside the one pending `reserve` or `submit`, so answers flow and PINGREQ is answered
-//! while a message is held. What arrives is bounded: `max_inflight` messages (MQTT 5: of QoS 1, more is a fault) and
+//! while a message is held. What arrives is bounded: `max_inflight` messages (MQTT 5: of QoS 1 and 2, more is a fault) and
 //! `behind_max` bytes; above that the link stops reading, which also stops the keep-alive clock.
 use super::{
     answer::{Answer, answer},
+    end::{Clock, End},
     fault::{Fault, code},
+    line::{Due, Next, Reply},
+    received::Received,
     registry::Place,
     settings::{MqttSettings, Overload},
     stream::{CHUNK, Output, Stream, poll_fill},
     topics::Topics,
-    write::Peer,
+    write::{PUBACK, PUBREC, Peer},
 };
 use crate::{Answers, Gate, Room, Share, Ticket};
 use bytes::BytesMut;
-use schemas::{Message, Refusal, Word};
 use std::{
     collections::VecDeque,
-    num::NonZeroU16,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -30,45 +31,6 @@ use tokio::time::{Instant, Sleep, sleep_until};
 const OUTPUT_MAX: usize = 64 * 1024;
 /// What the gateway's own hold time may be late before the link ends the wait.
 const HOLD_GRACE: Duration = Duration::from_millis(200);
-
-/// A packet identifier; none for QoS 0.
-pub type Id = Option<NonZeroU16>;
-
-/// Why a connection ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
-    /// The client closed its side.
-    Closed,
-    /// The stream failed.
-    Broken,
-    /// The client sent DISCONNECT; `will` says whether its will is to be sent (MQTT 5, 0x04 and above).
-    Left {
-        /// Whether the will is to be sent.
-        will: bool,
-    },
-    /// The client broke a rule.
-    Fault(Fault),
-    /// The message at the head of the line got no PUBACK.
-    Refused(Answer),
-    /// Another connection has the client identifier now.
-    TakenOver,
-    /// The gateway is stopping.
-    Stopping,
-    /// No verdict in time: the outcome is unknown, so nothing is said.
-    AnswerLate,
-    /// The client does not read.
-    Stuck,
-}
-
-/// A message in the line, read but not handed over.
-pub struct Next {
-    /// How it will be answered.
-    pub id: Id,
-    /// The message with its room, or why it is refused already.
-    pub work: Result<(Message, Room), Refusal>,
-    /// Its size, for the limit on what waits.
-    pub bytes: usize,
-}
 
 /// See the module.
 pub struct Link<S> {
@@ -83,9 +45,11 @@ pub struct Link<S> {
     pub(super) session_kept: bool,
     pub(super) queue: VecDeque<Next>,
     pub(super) queue_bytes: usize,
-    pub(super) answers: Answers<Id>,
-    /// QoS 1 messages without an answer.
+    pub(super) answers: Answers<Due>,
+    /// Messages of QoS 1 without PUBACK, and of QoS 2 without PUBCOMP.
     pub(super) unacked: usize,
+    /// Packet identifiers of QoS 2.
+    pub(super) received: Received,
     /// Room for the packet whose header has been read.
     pub(super) granted: Option<Room>,
     /// Room that the link must wait for before it reads on.
@@ -121,7 +85,7 @@ pub struct Start<S> {
     /// The principal's share of the byte budget.
     pub share: Arc<Share>,
     /// The line of answers.
-    pub answers: Answers<Id>,
+    pub answers: Answers<Due>,
     /// Its place in the registry.
     pub place: Place,
     /// The keep alive in force, in seconds.
@@ -154,6 +118,7 @@ impl<S: Stream> Link<S> {
             queue_bytes: 0,
             answers: start.answers,
             unacked: 0,
+            received: Received::default(),
             granted: None,
             room_wanted: None,
             skip: 0,
@@ -199,9 +164,9 @@ impl<S: Stream> Link<S> {
     }
 
     /// The message that [`Link::take_next`] gave has been handed over.
-    pub fn handed_over(&mut self, id: Id, ticket: Ticket) {
+    pub fn handed_over(&mut self, due: Due, ticket: Ticket) {
         self.submitting = None;
-        self.answers.push(id, ticket);
+        self.answers.push(due, ticket);
     }
 
     /// The room that was wanted.
@@ -250,15 +215,17 @@ impl<S: Stream> Link<S> {
 
     /// All answers that may leave go into the output together.
     fn take_answers(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
-        while let Poll::Ready(Some((id, verdict))) = self.answers.poll_next(cx) {
-            let Some(id) = id else { continue };
-            self.unacked -= 1;
+        while let Poll::Ready(Some((due, verdict))) = self.answers.poll_next(cx) {
+            if due.reply == Reply::Nothing {
+                continue;
+            }
             match answer(&verdict, self.peer.version) {
                 Answer::Ack(code, reason) => {
-                    if !self.peer.puback(self.output.bytes(), id.get(), code, &reason) {
+                    let code = if due.topic && code > code::SUCCESS { code::TOPIC_NAME } else { code };
+                    if !self.acknowledge(due.reply, code, &reason) {
                         return Err(End::Fault(Fault::new(
                             code::IMPLEMENTATION,
-                            "the client takes no packet as large as a PUBACK",
+                            "the client takes no packet as large as an acknowledgement",
                         )));
                     }
                 }
@@ -266,6 +233,31 @@ impl<S: Stream> Link<S> {
             }
         }
         Ok(())
+    }
+
+    /// Puts an acknowledgement into the output; says `false` when the client takes no packet of its size.
+    fn acknowledge(&mut self, reply: Reply, code: u8, reason: &str) -> bool {
+        let out = self.output.bytes();
+        match reply {
+            Reply::Nothing => true,
+            Reply::Puback(id) => {
+                self.unacked -= 1;
+                self.peer.acknowledge(out, PUBACK, id, code, reason)
+            }
+            Reply::Pubrec(id) => {
+                if code < 0x80 {
+                    self.received.kept(id);
+                } else {
+                    self.unacked -= 1;
+                    self.received.refused(id);
+                }
+                self.peer.acknowledge(out, PUBREC, id, code, reason)
+            }
+            // What became of the first one is known by now: it stands before this in the line.
+            Reply::PubrecAgain(id) => {
+                !self.received.is_kept(id) || self.peer.acknowledge(out, PUBREC, id, code::SUCCESS, "")
+            }
+        }
     }
 
     fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
@@ -344,32 +336,5 @@ impl<S: Stream> Link<S> {
         let first = [idle, answer, hold, stuck, drain].into_iter().flatten().min();
         // Nothing runs only while somebody else waits for room, with a limit of his own.
         first.unwrap_or((self.now + settings.answer_timeout, Clock::Answer))
-    }
-}
-
-/// What a deadline is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Clock {
-    KeepAlive,
-    Answer,
-    Hold,
-    Write,
-    Drain,
-}
-
-impl Clock {
-    fn end(self, closing: Option<&(End, Instant)>) -> End {
-        match self {
-            Clock::KeepAlive => {
-                End::Fault(Fault::new(code::KEEP_ALIVE, "nothing came within one and a half times the keep alive"))
-            }
-            Clock::Answer => End::AnswerLate,
-            Clock::Hold => {
-                let reason = format!("{}: the message was held as long as allowed", Word::Overloaded);
-                End::Refused(Answer::Disconnect(code::QUOTA, reason))
-            }
-            Clock::Write => End::Stuck,
-            Clock::Drain => closing.map_or(End::Stuck, |(end, _)| end.clone()),
-        }
     }
 }

@@ -1,17 +1,19 @@
-//! The MQTT listener: MQTT 3.1.1 and 5, QoS 0 and 1, publishing only.
+//! The MQTT listener: MQTT 3.1.1 and 5, QoS 0, 1 and 2, publishing only.
 //!
 //! What it promises:
-//! * PUBACK leaves when the message's ack level is reached, in order of arrival, all that may leave in one write.
-//! * A reason code of 0x80 and above in a PUBACK only for what is refused for good. What may succeed later is held: the client
+//! * PUBACK (QoS 2: PUBREC) leaves when the message's ack level is reached, in order of arrival, all that may leave in one write.
+//! * A reason code of 0x80 and above in one only for what is refused for good. What may succeed later is held: the client
 //!   waits, its PINGREQ is answered; at the end of the hold time the connection closes (MQTT 5: DISCONNECT 0x97).
 //! * An unknown outcome closes the connection without an answer.
 //! * Room is reserved from the fixed header, before a payload is read; a CONNECT is bounded; an idle connection has no buffer.
 //!
 //! What it deliberately does not do:
 //! * No subscriptions: every filter is refused by itself. No retained messages: RETAIN closes an MQTT 5 connection (0x9A) and
-//!   is ignored on 3.1.1, which cannot be told. No QoS 2: Maximum QoS is 1; 3.1.1 connections close at the first QoS 2 PUBLISH.
+//!   is ignored on 3.1.1, which cannot be told.
 //! * No sessions: Session Present is always 0 and the Session Expiry Interval 0, also for 3.1.1 clients that ask for a session
-//!   to be kept (clean session 0). They resend what got no PUBACK, which is all that a publisher's session is for.
+//!   to be kept (clean session 0). They resend what got no PUBACK, which is all that a publisher's session is for. So QoS 2 is
+//!   exactly once within a connection, and at least once across connections (see `received`).
+//! * Topics that begin with `$` belong to servers: such a message is refused by itself (`forbidden`).
 //! * A will is sent when the connection ends without DISCONNECT (MQTT 5: or with a reason other than 0x00). A Will Delay
 //!   Interval counts as 0, because it ends with the session at the latest, and the session ends with the connection. When the
 //!   gateway is stopping it takes no wills any more.
@@ -22,14 +24,20 @@
 pub mod answer;
 pub mod config;
 pub mod connect;
+mod control;
+mod end;
 pub mod fault;
 pub mod fields;
 mod from_config;
+#[doc(hidden)]
+pub mod fuzz;
 mod handshake;
+mod line;
 mod link;
 pub mod message;
 mod packets;
 pub mod publish;
+mod received;
 pub mod registry;
 mod session;
 pub mod settings;

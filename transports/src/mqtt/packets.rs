@@ -4,25 +4,27 @@
 //! hands only; while messages of this connection wait to be handed over it just stops reading.
 use super::{
     answer::{Answer, answer},
+    end::End,
     fault::{Fault, code},
-    fields::{Fields, FixedHeader, Properties, Version, property},
-    link::{End, Id, Link, Next},
+    fields::{FixedHeader, Version},
+    line::{Due, Next, Reply},
+    link::Link,
     message,
-    publish::{Flags, Limits, Publish},
+    publish::{Limits, Publish, Qos, TopicFault, check_topic},
     settings::Overload,
     stream::{CHUNK, Stream},
-    subscribe::{Filters, Kind},
-    write::PINGRESP,
 };
 use crate::{Room, intake::ROOM_MIN};
 use bytes::{Buf, Bytes, BytesMut};
 use schemas::{Refusal, Word};
-use std::num::NonZeroU16;
 
 /// Largest control packet that is no PUBLISH: no client needs more, and no room is reserved for it.
 const CONTROL_MAX: usize = 64 * 1024;
 /// Payloads below this size are copied, so that a held message does not hold the input's whole buffer.
 const COPY_BELOW: usize = 4 * 1024;
+
+/// Most QoS 2 messages without PUBREL of a 3.1.1 client, which knows no Receive Maximum.
+const RECEIVED_MAX: usize = 1024;
 
 /// What the line says about one more PUBLISH.
 enum Space {
@@ -50,8 +52,11 @@ impl<S: Stream> Link<S> {
                     return Ok(Some(CHUNK));
                 }
             }
+            // The first byte alone can be wrong, whatever follows.
+            let Some(&first) = input.first() else { return Ok(Some(CHUNK)) };
+            self.check_first(first).map_err(End::Fault)?;
             let Some(header) = FixedHeader::read(input).map_err(End::Fault)? else { return Ok(Some(CHUNK)) };
-            self.check(header)?;
+            self.check_size(header).map_err(End::Fault)?;
             if header.packet_type() == 3 {
                 match self.space(header)? {
                     Space::Granted => {}
@@ -75,33 +80,36 @@ impl<S: Stream> Link<S> {
         }
     }
 
-    /// What the fixed header alone can show.
-    fn check(&self, header: FixedHeader) -> Result<(), End> {
-        let flags = header.first & 0x0f;
-        let fault = match header.packet_type() {
-            1 => Some(Fault::protocol("a second CONNECT")),
-            2 | 9 | 11 | 13 => Some(Fault::protocol("a packet that only servers send")),
-            3 => Flags::read(header.first, self.peer.version).err(),
-            4 | 5 | 7 | 12 | 14 if flags != 0 => Some(Fault::malformed("reserved flags of the fixed header are wrong")),
-            6 | 8 | 10 if flags != 2 => Some(Fault::malformed("reserved flags of the fixed header are wrong")),
-            12 if header.remaining != 0 => Some(Fault::malformed("PINGREQ has no content")),
+    /// What type and flags alone can show.
+    fn check_first(&self, first: u8) -> Result<(), Fault> {
+        let (version, flags) = (self.peer.version, first & 0x0f);
+        match first >> 4 {
+            3 => Qos::read(first, version).map(|_| ()),
+            4 | 5 | 7 | 12 | 14 if flags == 0 => Ok(()),
+            6 | 8 | 10 if flags == 2 => Ok(()),
+            4..=8 | 10 | 12 | 14 => Err(Fault::malformed("reserved flags of the fixed header are wrong")),
+            1 => Err(Fault::protocol("a second CONNECT")),
+            2 | 9 | 11 | 13 => Err(Fault::protocol("a packet that only servers send")),
+            // No CONNECT with an authentication method is taken (MQTT-4.12.0-7).
+            15 if version == Version::V5 => Err(Fault::protocol("AUTH without an authentication method in CONNECT")),
+            _ => Err(Fault::malformed("a packet type that does not exist")),
+        }
+    }
+
+    /// What the announced size shows.
+    fn check_size(&self, header: FixedHeader) -> Result<(), Fault> {
+        match header.packet_type() {
+            12 if header.remaining != 0 => return Err(Fault::malformed("PINGREQ has no content")),
             14 if header.remaining != 0 && self.peer.version == Version::V311 => {
-                Some(Fault::malformed("DISCONNECT has no content"))
+                return Err(Fault::malformed("DISCONNECT has no content"));
             }
-            4..=8 | 10 | 12 | 14 => None,
-            15 if self.peer.version == Version::V5 => {
-                Some(Fault::new(code::AUTH_METHOD, "no enhanced authentication is served"))
-            }
-            _ => Some(Fault::malformed("a packet type that does not exist")),
-        };
-        if let Some(fault) = fault {
-            return Err(End::Fault(fault));
+            _ => {}
         }
         let own = if header.packet_type() == 3 { usize::MAX } else { CONTROL_MAX };
         let max = self.settings.max_packet.min(own);
         if header.total() > max {
             let detail = format!("a packet of {} bytes, at most {max} are taken", header.total());
-            return Err(End::Fault(Fault::new(code::TOO_LARGE, detail)));
+            return Err(Fault::new(code::TOO_LARGE, detail));
         }
         Ok(())
     }
@@ -113,8 +121,11 @@ impl<S: Stream> Link<S> {
         let acknowledged = header.first & 0b110 != 0;
         let max = usize::from(self.settings.max_inflight.max(1));
         if acknowledged && self.peer.version == Version::V5 && self.unacked >= max {
-            let fault = Fault::new(code::RECEIVE_MAX, format!("more than {max} messages without a PUBACK"));
+            let fault = Fault::new(code::RECEIVE_MAX, format!("more than {max} messages without an acknowledgement"));
             return Err(End::Fault(fault));
+        }
+        if self.received.len() >= max.max(RECEIVED_MAX) {
+            return Err(End::Fault(Fault::new(code::QUOTA, "too many QoS 2 messages without PUBREL")));
         }
         let behind = !self.queue.is_empty() || self.submitting.is_some();
         let line = self.queue.len() + usize::from(self.submitting.is_some()) + self.answers.len();
@@ -190,133 +201,41 @@ impl<S: Stream> Link<S> {
     ) -> Result<(), Fault> {
         let version = self.peer.version;
         let settings = &self.settings;
-        let limits = Limits {
-            topic: settings.topic_max,
-            alias: settings.topic_alias_max,
-            user_properties: settings.user_properties_max,
+        let limits = Limits { alias: settings.topic_alias_max, user_properties: settings.user_properties_max };
+        let qos = Qos::read(header.first, version)?;
+        let publish = Publish::read(body, qos, version, limits)?;
+        let checked = check_topic(publish.topic, settings.topic_max);
+        let mut due = Due { reply: Reply::Nothing, topic: matches!(checked, Err(TopicFault::Long(..))) };
+        let mut again = false;
+        if let Some(id) = publish.packet_id {
+            again = qos == Qos::ExactlyOnce && !self.received.publish(id);
+            due.reply = match qos {
+                Qos::ExactlyOnce if again => Reply::PubrecAgain(id),
+                Qos::ExactlyOnce => Reply::Pubrec(id),
+                Qos::AtMostOnce | Qos::AtLeastOnce => Reply::Puback(id),
+            };
+        }
+        let work = match checked {
+            Ok(()) => {
+                let topic = self.topics.resolve(publish.topic, publish.alias)?;
+                if again {
+                    Err(Refusal::new(Word::Duplicate, "the same QoS 2 message"))
+                } else {
+                    message::of_publish(&publish, topic, share(publish.payload), version, settings)
+                }
+            }
+            Err(TopicFault::Reserved) => Err(Refusal::new(Word::Forbidden, TopicFault::Reserved.detail())),
+            Err(long) => Err(Refusal::new(Word::Malformed, long.detail())),
         };
-        let publish = Publish::read(body, Flags::read(header.first, version)?, version, limits)?;
-        let topic = self.topics.resolve(publish.topic, publish.alias)?;
-        let id: Id = publish.packet_id.and_then(NonZeroU16::new);
-        let work = message::of_publish(&publish, topic, share(publish.payload), version, settings);
-        if let Err(refusal) = &work {
+        if let Err(refusal) = &work
+            && !again
+        {
             self.gate.refused(refusal.word);
         }
         let bytes = header.remaining;
-        self.unacked += usize::from(id.is_some());
+        self.unacked += usize::from(due.reply != Reply::Nothing && !again);
         self.queue_bytes += bytes;
-        self.queue.push_back(Next { id, work: work.map(|message| (message, room)), bytes });
+        self.queue.push_back(Next { due, work: work.map(|message| (message, room)), bytes });
         Ok(())
-    }
-
-    fn take_control(&mut self, header: FixedHeader, body: &[u8]) -> Result<(), End> {
-        let (version, peer) = (self.peer.version, self.peer);
-        let out = self.output.bytes();
-        let fits = match header.packet_type() {
-            // Acknowledgements of what this listener never sent: nothing to do for PUBACK and PUBCOMP.
-            4 | 7 => read_ack(body, version).map(|_| true),
-            5 => read_ack(body, version).map(|id| peer.not_found(out, 0x62, id)),
-            6 => read_ack(body, version).map(|id| peer.not_found(out, 0x70, id)),
-            8 => Filters::read(body, Kind::Subscribe, version)
-                .map(|filters| peer.suback(out, filters.packet_id, filters.count)),
-            10 => Filters::read(body, Kind::Unsubscribe, version)
-                .map(|filters| peer.unsuback(out, filters.packet_id, filters.count)),
-            14 => {
-                return Err(read_disconnect(body, self.session_kept).map_or_else(End::Fault, |will| End::Left { will }));
-            }
-            _ => {
-                out.extend_from_slice(&PINGRESP);
-                Ok(true)
-            }
-        };
-        match fits {
-            Ok(true) => Ok(()),
-            Ok(false) => {
-                Err(End::Fault(Fault::new(code::IMPLEMENTATION, "the client takes no packet as large as the answer")))
-            }
-            Err(fault) => Err(End::Fault(fault)),
-        }
-    }
-}
-
-/// PUBACK, PUBREC, PUBREL, PUBCOMP: the packet identifier, and on MQTT 5 perhaps a reason code and properties.
-fn read_ack(body: &[u8], version: Version) -> Result<u16, Fault> {
-    let mut fields = Fields::new(body);
-    let id = fields.packet_id()?;
-    if version == Version::V5 && !fields.is_empty() {
-        fields.u8()?;
-        if !fields.is_empty() {
-            let mut properties = fields.properties()?;
-            while let Some(property) = properties.next_id()? {
-                read_reason_property(property, &mut properties, "an acknowledgement")?;
-            }
-        }
-    }
-    fields.end()?;
-    Ok(id)
-}
-
-/// DISCONNECT: whether the will is to be sent (MQTT 5 section 3.14; the will goes with 0x00 only).
-fn read_disconnect(body: &[u8], session_kept: bool) -> Result<bool, Fault> {
-    let mut fields = Fields::new(body);
-    if fields.is_empty() {
-        return Ok(false);
-    }
-    let reason = fields.u8()?;
-    if !matches!(reason, code::SUCCESS | code::WITH_WILL | 0x80..=0x83 | 0x90 | 0x93..=0x99) {
-        return Err(Fault::protocol(format!("the reason 0x{reason:02x} is none of a client's DISCONNECT")));
-    }
-    if !fields.is_empty() {
-        let mut properties = fields.properties()?;
-        while let Some(id) = properties.next_id()? {
-            if id == property::SESSION_EXPIRY {
-                if properties.fields.u32()? > 0 && !session_kept {
-                    return Err(Fault::protocol("a session that was to end is to be kept now"));
-                }
-            } else {
-                read_reason_property(id, &mut properties, "DISCONNECT")?;
-            }
-        }
-    }
-    fields.end()?;
-    Ok(reason != code::SUCCESS)
-}
-
-fn read_reason_property(id: u8, properties: &mut Properties<'_>, packet: &str) -> Result<(), Fault> {
-    match id {
-        property::REASON => properties.fields.string().map(|_| ()),
-        property::USER => {
-            properties.fields.string()?;
-            properties.fields.string().map(|_| ())
-        }
-        id => Err(Properties::misplaced(id, packet)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn disconnect_table() {
-        let read = |body: &[u8]| read_disconnect(body, false).map_err(|fault| fault.code);
-        assert_eq!(read(b""), Ok(false));
-        assert_eq!(read(b"\x00"), Ok(false));
-        assert_eq!(read(b"\x04\x00"), Ok(true));
-        assert_eq!(read(b"\x81"), Ok(true));
-        assert_eq!(read(b"\x8b"), Err(0x82), "only a server shuts down");
-        assert_eq!(read(b"\x00\x05\x11\0\0\0\x01"), Err(0x82));
-        assert_eq!(read(b"\x00\x05\x11\0\0\0\0"), Ok(false));
-        assert_eq!(read(b"\x00\x00\x00"), Err(0x81));
-        assert_eq!(read_disconnect(b"\x00\x05\x11\0\0\0\x01", true), Ok(false));
-    }
-
-    #[test]
-    fn acknowledgements_table() {
-        assert_eq!(read_ack(b"\0\x07", Version::V311), Ok(7));
-        assert!(read_ack(b"\0\0", Version::V311).is_err());
-        assert!(read_ack(b"\0\x07\0", Version::V311).is_err());
-        assert_eq!(read_ack(b"\0\x07\0\x04\x1f\0\x01a", Version::V5), Ok(7));
-        assert!(read_ack(b"\0\x07\0\x02\x01\0", Version::V5).is_err());
     }
 }

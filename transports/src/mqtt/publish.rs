@@ -7,36 +7,41 @@ use super::{
     fields::{Fields, Properties, Version, property},
 };
 use smallvec::SmallVec;
+use std::num::NonZeroU16;
 
 /// User properties as they stand in the packet.
 pub type UserProperties<'a> = SmallVec<[(&'a str, &'a str); 8]>;
 
-/// The flags of a PUBLISH, from the low half of its first byte.
+/// Quality of service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flags {
-    /// QoS 1; else 0.
-    pub acknowledged: bool,
+pub enum Qos {
+    /// QoS 0: no answer.
+    AtMostOnce,
+    /// QoS 1: PUBACK.
+    AtLeastOnce,
+    /// QoS 2: PUBREC, PUBREL, PUBCOMP.
+    ExactlyOnce,
 }
 
-impl Flags {
-    /// Checks the flags before anything of the packet is read: QoS 2 is not served, and a retained message cannot be kept.
-    /// 3.1.1 has no way to say so about RETAIN: there the flag is ignored.
+impl Qos {
+    /// Checks the flags before anything of the packet is read. A retained message cannot be kept; 3.1.1 has no way to say so
+    /// about RETAIN: there the flag is ignored.
     ///
     /// # Errors
-    /// 0x81 for QoS 3, 0x82 for DUP with QoS 0 (MQTT-3.3.1-2), 0x9B for QoS 2, 0x9A for RETAIN on MQTT 5.
+    /// 0x81 for QoS 3 (MQTT-3.3.1-4), 0x82 for DUP with QoS 0 (MQTT-3.3.1-2), 0x9A for RETAIN on MQTT 5.
     pub fn read(first: u8, version: Version) -> Result<Self, Fault> {
         let (duplicate, retain) = (first & 0b1000 != 0, first & 1 != 0);
-        let acknowledged = match (first >> 1) & 3 {
+        let qos = match (first >> 1) & 3 {
             0 if duplicate => return Err(Fault::protocol("DUP is set on a QoS 0 message")),
-            0 => false,
-            1 => true,
-            2 => return Err(Fault::new(code::QOS, "QoS 2 is not served; the Maximum QoS is 1")),
+            0 => Qos::AtMostOnce,
+            1 => Qos::AtLeastOnce,
+            2 => Qos::ExactlyOnce,
             _ => return Err(Fault::malformed("QoS 3 does not exist")),
         };
         if retain && version == Version::V5 {
             return Err(Fault::new(code::RETAIN, "retained messages are not kept; Retain Available is 0"));
         }
-        Ok(Flags { acknowledged })
+        Ok(qos)
     }
 }
 
@@ -93,8 +98,8 @@ impl<'a> Said<'a> {
 pub struct Publish<'a> {
     /// The topic as it stands there; empty when an alias stands for it.
     pub topic: &'a str,
-    /// The packet identifier of QoS 1.
-    pub packet_id: Option<u16>,
+    /// The packet identifier of QoS 1 and 2.
+    pub packet_id: Option<NonZeroU16>,
     /// Topic alias, 1 to the announced maximum.
     pub alias: Option<u16>,
     /// The properties.
@@ -106,8 +111,6 @@ pub struct Publish<'a> {
 /// What the listener's settings say about a PUBLISH.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Longest topic name.
-    pub topic: usize,
     /// Topic Alias Maximum.
     pub alias: u16,
     /// Most user properties.
@@ -119,10 +122,10 @@ impl<'a> Publish<'a> {
     ///
     /// # Errors
     /// The fault that ends the connection.
-    pub fn read(body: &'a [u8], flags: Flags, version: Version, limits: Limits) -> Result<Self, Fault> {
+    pub fn read(body: &'a [u8], qos: Qos, version: Version, limits: Limits) -> Result<Self, Fault> {
         let mut fields = Fields::new(body);
         let topic = fields.string()?;
-        let packet_id = if flags.acknowledged { Some(fields.packet_id()?) } else { None };
+        let packet_id = if qos == Qos::AtMostOnce { None } else { Some(fields.packet_id()?) };
         let mut said = Said::default();
         let mut alias = None;
         if version == Version::V5 {
@@ -130,6 +133,8 @@ impl<'a> Publish<'a> {
             while let Some(id) = properties.next_id()? {
                 if id == property::ALIAS {
                     alias = Some(read_alias(&mut properties, limits.alias)?);
+                } else if id == property::SUBSCRIPTION_ID {
+                    return Err(Fault::protocol("a subscription identifier from a client (MQTT-3.3.4-6)"));
                 } else if !said.read(id, &mut properties.fields, limits.user_properties)? {
                     return Err(Properties::misplaced(id, "PUBLISH"));
                 }
@@ -138,8 +143,8 @@ impl<'a> Publish<'a> {
         if topic.is_empty() && alias.is_none() {
             return Err(Fault::protocol("the topic is empty and there is no alias"));
         }
-        if !topic.is_empty() {
-            check_topic(topic, limits.topic)?;
+        if has_wildcard(topic) {
+            return Err(Fault::new(code::TOPIC_NAME, "a topic name has no wildcards"));
         }
         Ok(Publish { topic, packet_id, alias, said, payload: fields.rest() })
     }
@@ -154,27 +159,38 @@ fn read_alias(properties: &mut Properties<'_>, max: u16) -> Result<u16, Fault> {
     }
 }
 
-/// Checks a topic name (section 4.7): not empty, no wildcard, not above the limit.
-///
-/// # Errors
-/// Topic name invalid, 0x90.
-pub fn check_topic(topic: &str, max: usize) -> Result<(), Fault> {
-    if topic.is_empty() {
-        return Err(Fault::new(code::TOPIC_NAME, "the topic is empty"));
-    }
-    if has_wildcard(topic) {
-        return Err(Fault::new(code::TOPIC_NAME, "a topic name has no wildcards"));
-    }
-    if topic.len() > max {
-        return Err(Fault::new(
-            code::TOPIC_NAME,
-            format!("the topic has {} bytes, at most {max} are taken", topic.len()),
-        ));
-    }
-    Ok(())
+/// What a topic name may be beside what the standard says of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TopicFault {
+    /// Longer than the listener takes: how long, and how long it may be.
+    Long(usize, usize),
+    /// It begins with `$`: such names belong to servers (4.7.2).
+    Reserved,
 }
 
-fn has_wildcard(topic: &str) -> bool {
+/// Checks a topic name that has been read: its length, and that it is not a server's.
+///
+/// # Errors
+/// What a message with this topic is refused for.
+pub fn check_topic(topic: &str, max: usize) -> Result<(), TopicFault> {
+    if topic.len() > max {
+        return Err(TopicFault::Long(topic.len(), max));
+    }
+    if topic.starts_with('$') { Err(TopicFault::Reserved) } else { Ok(()) }
+}
+
+impl TopicFault {
+    /// For people.
+    pub fn detail(self) -> String {
+        match self {
+            TopicFault::Long(bytes, max) => format!("the topic has {bytes} bytes, at most {max} are taken"),
+            TopicFault::Reserved => "topics that begin with $ belong to servers".to_owned(),
+        }
+    }
+}
+
+/// Whether a topic name holds a wildcard, which none may (MQTT-3.3.2-2).
+pub(super) fn has_wildcard(topic: &str) -> bool {
     topic.bytes().any(|byte| byte == b'+' || byte == b'#')
 }
 
@@ -183,10 +199,10 @@ fn has_wildcard(topic: &str) -> bool {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { topic: 16, alias: 4, user_properties: 2 };
+    const LIMITS: Limits = Limits { alias: 4, user_properties: 2 };
 
     fn fault(body: &[u8]) -> u8 {
-        Publish::read(body, Flags { acknowledged: true }, Version::V5, LIMITS).unwrap_err().code
+        Publish::read(body, Qos::AtLeastOnce, Version::V5, LIMITS).unwrap_err().code
     }
 
     #[test]
@@ -196,13 +212,12 @@ mod tests {
             ("single-level wildcard", b"\0\x03a/+\0\x01\0", 0x90),
             ("U+0000", b"\0\x02a\0\0\x01\0", 0x81),
             ("not UTF-8", b"\0\x01\xff\0\x01\0", 0x81),
-            ("long topic", b"\0\x1101234567890123456\0\x01\0", 0x90),
             ("no topic and no alias", b"\0\0\0\x01\0", 0x82),
             ("packet id 0", b"\0\x01a\0\0\0", 0x82),
             ("alias 0", b"\0\x01a\0\x01\x03\x23\0\0", 0x94),
             ("alias above the maximum", b"\0\x01a\0\x01\x03\x23\0\x05", 0x94),
             ("subscription identifier", b"\0\x01a\0\x01\x02\x0b\x01", 0x82),
-            ("a property of CONNECT", b"\0\x01a\0\x01\x05\x11\0\0\0\0", 0x82),
+            ("a property of CONNECT", b"\0\x01a\0\x01\x05\x11\0\0\0\0", 0x81),
             ("payload format 2", b"\0\x01a\0\x01\x02\x01\x02", 0x82),
             ("property twice", b"\0\x01a\0\x01\x04\x01\x01\x01\x01", 0x82),
             ("property beyond the block", b"\0\x01a\0\x01\x02\x23\0\x01", 0x81),
@@ -220,20 +235,26 @@ mod tests {
 
     #[test]
     fn flags_table() {
-        let code = |first, version| Flags::read(first, version).map_err(|fault| fault.code);
-        assert_eq!(code(0x30, Version::V5), Ok(Flags { acknowledged: false }));
-        assert_eq!(code(0x3a, Version::V5), Ok(Flags { acknowledged: true }), "DUP with QoS 1");
-        assert_eq!(code(0x38, Version::V5), Err(0x82), "DUP with QoS 0");
-        assert_eq!(code(0x34, Version::V5), Err(0x9b));
-        assert_eq!(code(0x36, Version::V5), Err(0x81));
-        assert_eq!(code(0x33, Version::V5), Err(0x9a));
-        assert_eq!(code(0x33, Version::V311), Ok(Flags { acknowledged: true }), "RETAIN is ignored");
+        let read = |first, version| Qos::read(first, version).map_err(|fault| fault.code);
+        assert_eq!(read(0x30, Version::V5), Ok(Qos::AtMostOnce));
+        assert_eq!(read(0x3a, Version::V5), Ok(Qos::AtLeastOnce), "DUP with QoS 1");
+        assert_eq!(read(0x3c, Version::V311), Ok(Qos::ExactlyOnce), "DUP with QoS 2");
+        assert_eq!(read(0x38, Version::V5), Err(0x82), "DUP with QoS 0");
+        assert_eq!(read(0x36, Version::V5), Err(0x81));
+        assert_eq!(read(0x33, Version::V5), Err(0x9a));
+        assert_eq!(read(0x33, Version::V311), Ok(Qos::AtLeastOnce), "RETAIN is ignored");
+    }
+
+    #[test]
+    fn topics_that_are_not_taken() {
+        assert_eq!(check_topic("a/b", 3), Ok(()));
+        assert_eq!(check_topic("a/bc", 3), Err(TopicFault::Long(4, 3)));
+        assert_eq!(check_topic("$SYS", 4), Err(TopicFault::Reserved));
     }
 
     #[test]
     fn an_expiry_of_zero_is_legal() {
-        let publish =
-            Publish::read(b"\0\x01a\x05\x02\0\0\0\0hi", Flags { acknowledged: false }, Version::V5, LIMITS).unwrap();
+        let publish = Publish::read(b"\0\x01a\x05\x02\0\0\0\0hi", Qos::AtMostOnce, Version::V5, LIMITS).unwrap();
         assert_eq!(publish.said.expiry, Some(0));
         assert_eq!(publish.payload, b"hi");
     }

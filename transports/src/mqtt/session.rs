@@ -1,12 +1,5 @@
 //! A session: the link and the gateway's side of its messages, one at a time and in order; then the end.
-use super::{
-    answer::Answer,
-    fault::code,
-    handshake::Counted,
-    link::{End, Link},
-    message,
-    stream::Stream,
-};
+use super::{answer::Answer, end::End, fault::code, handshake::Counted, link::Link, message, stream::Stream};
 use crate::{Intake, Ticket, net::Shutdown};
 use schemas::{Message, Refusal, Word};
 use std::{
@@ -201,7 +194,7 @@ async fn hand_over<S: Stream>(
                 }
             }
         };
-        link.handed_over(next.id, ticket);
+        link.handed_over(next.due, ticket);
     }
     None
 }

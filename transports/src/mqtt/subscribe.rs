@@ -3,12 +3,13 @@ use super::{
     fault::Fault,
     fields::{Fields, Properties, Version, property},
 };
+use std::num::NonZeroU16;
 
 /// A SUBSCRIBE or UNSUBSCRIBE as far as a refusal needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Filters {
     /// The packet identifier, for the answer.
-    pub packet_id: u16,
+    pub packet_id: NonZeroU16,
     /// How many filters it has: so many codes the answer has. At least one.
     pub count: usize,
 }
@@ -35,9 +36,11 @@ impl Filters {
         }
         let mut count = 0;
         while !fields.is_empty() {
-            check_filter(fields.string()?)?;
+            let filter = fields.string()?;
+            check_filter(filter)?;
+            let shared = version == Version::V5 && is_shared(filter)?;
             if kind == Kind::Subscribe {
-                check_options(fields.u8()?, version)?;
+                check_options(fields.u8()?, version, shared)?;
             }
             count += 1;
         }
@@ -86,13 +89,25 @@ fn check_filter(filter: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-fn check_options(options: u8, version: Version) -> Result<(), Fault> {
+/// Whether the filter is `$share/{name}/{filter}` (section 4.8.2).
+fn is_shared(filter: &str) -> Result<bool, Fault> {
+    let Some(rest) = filter.strip_prefix("$share/") else { return Ok(false) };
+    match rest.split_once('/') {
+        Some((name, filter)) if !name.is_empty() && !name.contains(['#', '+']) && !filter.is_empty() => Ok(true),
+        _ => Err(Fault::protocol("a shared subscription has a name and a filter")),
+    }
+}
+
+fn check_options(options: u8, version: Version, shared: bool) -> Result<(), Fault> {
     let reserved = match version {
         Version::V311 => 0b1111_1100,
         Version::V5 => 0b1100_0000,
     };
     if options & reserved != 0 {
         return Err(Fault::malformed("reserved bits of the subscription options are set"));
+    }
+    if shared && options & 4 != 0 {
+        return Err(Fault::protocol("a shared subscription with No Local"));
     }
     if options & 3 == 3 || options & 0x30 == 0x30 {
         return Err(Fault::protocol("the subscription options ask for what does not exist"));
@@ -108,7 +123,10 @@ mod tests {
     #[test]
     fn filters_table() {
         let read = |body: &[u8]| Filters::read(body, Kind::Subscribe, Version::V311);
-        assert_eq!(read(b"\0\x07\0\x03a/#\x01\0\x01+\0").unwrap(), Filters { packet_id: 7, count: 2 });
+        assert_eq!(
+            read(b"\0\x07\0\x03a/#\x01\0\x01+\0").unwrap(),
+            Filters { packet_id: NonZeroU16::new(7).unwrap(), count: 2 }
+        );
         for bad in [
             &b"\0\0\0\x01a\0"[..],
             b"\0\x01",
@@ -125,5 +143,17 @@ mod tests {
         let v5 = Filters::read(b"\0\x07\x02\x0b\x01\0\x01a\x2d", Kind::Subscribe, Version::V5).unwrap();
         assert_eq!(v5.count, 1);
         assert!(Filters::read(b"\0\x07\x02\x0b\x01\0\x01a", Kind::Unsubscribe, Version::V5).is_err());
+        for (filter, options, fine) in [
+            ("$share/n/t", 1, true),
+            ("$share/n/t", 5, false),
+            ("$share/n/", 1, false),
+            ("$share/n", 1, false),
+            ("$share//t", 1, false),
+            ("$share/+/t", 1, false),
+        ] {
+            let length = u8::try_from(filter.len()).unwrap();
+            let body = [b"\0\x07\0\0", &[length][..], filter.as_bytes(), &[options]].concat();
+            assert_eq!(Filters::read(&body, Kind::Subscribe, Version::V5).is_ok(), fine, "{filter} {options}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use super::{
     fields::{Version, property},
     settings::MqttSettings,
 };
+use std::num::NonZeroU16;
 
 /// Longest reason string, in bytes.
 const REASON_MAX: usize = 512;
@@ -27,16 +28,19 @@ impl Peer {
         u32::try_from(bytes).is_ok_and(|bytes| bytes <= self.max_packet)
     }
 
-    /// PUBACK. `reason` only for refusals on MQTT 5. Says `false`, and writes nothing, when the client takes no packet of
-    /// this size.
+    /// PUBACK, PUBREC, PUBREL or PUBCOMP, by its first byte. `reason` only for refusals on MQTT 5. Says `false`, and writes
+    /// nothing, when the client takes no packet of this size.
     #[must_use]
-    pub fn puback(self, out: &mut Vec<u8>, packet_id: u16, code: u8, reason: &str) -> bool {
-        let [high, low] = packet_id.to_be_bytes();
-        if code == code::SUCCESS {
-            out.extend_from_slice(&[0x40, 2, high, low]);
-            return self.takes(4);
+    pub fn acknowledge(self, out: &mut Vec<u8>, first: u8, id: NonZeroU16, code: u8, reason: &str) -> bool {
+        let [high, low] = id.get().to_be_bytes();
+        if code == code::SUCCESS || self.version == Version::V311 {
+            let fits = self.takes(4);
+            if fits {
+                out.extend_from_slice(&[first, 2, high, low]);
+            }
+            return fits;
         }
-        self.with_reason(out, 0x40, &[high, low, code], reason)
+        self.with_reason(out, first, &[high, low, code], reason)
     }
 
     /// DISCONNECT of MQTT 5; nothing on 3.1.1, where a server just closes.
@@ -74,7 +78,7 @@ impl Peer {
 
     /// SUBACK: every filter is refused. Says `false` as [`Peer::puback`] does.
     #[must_use]
-    pub fn suback(self, out: &mut Vec<u8>, packet_id: u16, filters: usize) -> bool {
+    pub fn suback(self, out: &mut Vec<u8>, packet_id: NonZeroU16, filters: usize) -> bool {
         let code = match self.version {
             Version::V311 => 0x80,
             Version::V5 => code::NOT_AUTHORIZED,
@@ -84,26 +88,15 @@ impl Peer {
 
     /// UNSUBACK: there was no subscription.
     #[must_use]
-    pub fn unsuback(self, out: &mut Vec<u8>, packet_id: u16, filters: usize) -> bool {
+    pub fn unsuback(self, out: &mut Vec<u8>, packet_id: NonZeroU16, filters: usize) -> bool {
         match self.version {
             Version::V311 => self.codes(out, 0xb0, packet_id, &[]),
             Version::V5 => self.codes(out, 0xb0, packet_id, &vec![code::NO_SUBSCRIPTION; filters]),
         }
     }
 
-    /// The answer to a PUBREC (PUBREL) or PUBREL (PUBCOMP) of a packet identifier that nobody used: QoS 2 is not served.
-    #[must_use]
-    pub fn not_found(self, out: &mut Vec<u8>, first: u8, packet_id: u16) -> bool {
-        let [high, low] = packet_id.to_be_bytes();
-        match self.version {
-            Version::V311 => out.extend_from_slice(&[first, 2, high, low]),
-            Version::V5 => out.extend_from_slice(&[first, 3, high, low, code::ID_NOT_FOUND]),
-        }
-        self.takes(5)
-    }
-
-    fn codes(self, out: &mut Vec<u8>, first: u8, packet_id: u16, codes: &[u8]) -> bool {
-        let mut body = packet_id.to_be_bytes().to_vec();
+    fn codes(self, out: &mut Vec<u8>, first: u8, packet_id: NonZeroU16, codes: &[u8]) -> bool {
+        let mut body = packet_id.get().to_be_bytes().to_vec();
         if self.version == Version::V5 {
             body.push(0);
         }
@@ -116,6 +109,14 @@ impl Peer {
     }
 }
 
+/// The first byte of PUBACK.
+pub const PUBACK: u8 = 0x40;
+/// The first byte of PUBREC.
+pub const PUBREC: u8 = 0x50;
+/// The first byte of PUBREL.
+pub const PUBREL: u8 = 0x62;
+/// The first byte of PUBCOMP.
+pub const PUBCOMP: u8 = 0x70;
 /// PINGRESP.
 pub const PINGRESP: [u8; 2] = [0xd0, 0];
 
@@ -128,31 +129,45 @@ pub struct Welcome<'a> {
     pub keep_alive_changed: bool,
     /// The client identifier that was made for it.
     pub assigned: Option<&'a str>,
+    /// Whether it asked for a session that outlives the connection: it gets none.
+    pub session_asked: bool,
 }
 
-/// A successful CONNACK; Session Present is always 0.
-pub fn connack(out: &mut Vec<u8>, version: Version, settings: &MqttSettings, welcome: Welcome<'_>) {
-    if version == Version::V311 {
+/// A successful CONNACK; Session Present is always 0. What only tells that there are no subscriptions is left out where the
+/// client's Maximum Packet Size has no room for it. Says `false`, and writes nothing, when there is none for the rest either.
+#[must_use]
+pub fn connack(out: &mut Vec<u8>, peer: Peer, settings: &MqttSettings, welcome: Welcome<'_>) -> bool {
+    if peer.version == Version::V311 {
         out.extend_from_slice(&[0x20, 2, 0, 0]);
-        return;
+        return true;
     }
     let mut properties = Vec::with_capacity(64);
-    put_u32(&mut properties, property::SESSION_EXPIRY, 0);
+    if welcome.session_asked {
+        put_u32(&mut properties, property::SESSION_EXPIRY, 0);
+    }
     put_u16(&mut properties, property::RECEIVE_MAX, settings.max_inflight.max(1));
-    properties.extend_from_slice(&[property::MAX_QOS, 1, property::RETAIN, 0]);
+    properties.extend_from_slice(&[property::RETAIN, 0]);
     put_u32(&mut properties, property::MAX_PACKET, u32::try_from(settings.max_packet).unwrap_or(u32::MAX));
     if let Some(assigned) = welcome.assigned {
         put_string(&mut properties, property::ASSIGNED_CLIENT_ID, assigned);
     }
     put_u16(&mut properties, property::ALIAS_MAX, settings.topic_alias_max);
-    properties.extend_from_slice(&[property::WILDCARD, 0, property::SUBSCRIPTION_IDS, 0, property::SHARED, 0]);
     if welcome.keep_alive_changed {
         put_u16(&mut properties, property::SERVER_KEEP_ALIVE, welcome.keep_alive);
+    }
+    let none = [property::WILDCARD, 0, property::SUBSCRIPTION_IDS, 0, property::SHARED, 0];
+    // Fixed header at most 3, flags and code 2, property length at most 2.
+    if peer.takes(7 + properties.len() + none.len()) {
+        properties.extend_from_slice(&none);
     }
     let mut body = vec![0, code::SUCCESS];
     put_varint(&mut body, properties.len());
     body.extend_from_slice(&properties);
-    packet(out, 0x20, &body);
+    let size = 1 + if body.len() < 128 { 1 } else { 2 } + body.len();
+    if peer.takes(size) {
+        packet(out, 0x20, &body);
+    }
+    peer.takes(size)
 }
 
 /// A CONNACK that refuses. `login` says whether credentials were shown.
@@ -235,25 +250,42 @@ mod tests {
         write(&mut out).then_some(out)
     }
 
+    const ID: NonZeroU16 = NonZeroU16::new(7).unwrap();
+
     #[test]
     fn reason_strings_are_cut_or_left_out() {
-        let full = bytes(|out| PEER.puback(out, 7, 0x99, "malformed: x"));
+        let full = bytes(|out| PEER.acknowledge(out, PUBACK, ID, 0x99, "malformed: x"));
         assert_eq!(full.as_deref(), Some(&b"\x40\x13\0\x07\x99\x0f\x1f\0\x0cmalformed: x"[..]));
-        let none = bytes(|out| Peer { problem_info: false, ..PEER }.puback(out, 7, 0x99, "malformed: x"));
-        assert_eq!(none.as_deref(), Some(&b"\x40\x03\0\x07\x99"[..]));
+        let none = bytes(|out| Peer { problem_info: false, ..PEER }.acknowledge(out, PUBREC, ID, 0x99, "malformed: x"));
+        assert_eq!(none.as_deref(), Some(&b"\x50\x03\0\x07\x99"[..]));
         for max in 5..40 {
-            let out = bytes(|out| Peer { max_packet: max, ..PEER }.puback(out, 7, 0x99, "malformed: é è ê"));
+            let peer = Peer { max_packet: max, ..PEER };
+            let out = bytes(|out| peer.acknowledge(out, PUBACK, ID, 0x99, "malformed: é è ê"));
             assert!(out.is_some_and(|out| out.len() <= max as usize), "{max}");
         }
-        assert_eq!(bytes(|out| Peer { max_packet: 4, ..PEER }.puback(out, 7, 0x99, "x")), None);
+        assert_eq!(bytes(|out| Peer { max_packet: 4, ..PEER }.acknowledge(out, PUBACK, ID, 0x99, "x")), None);
+        assert_eq!(bytes(|out| Peer { max_packet: 3, ..PEER }.acknowledge(out, PUBACK, ID, 0, "")), None);
+    }
+
+    #[test]
+    fn a_connack_fits_or_is_not_sent() {
+        let settings = MqttSettings::default();
+        let welcome = Welcome { keep_alive: 60, keep_alive_changed: false, assigned: None, session_asked: false };
+        let of = |max_packet| bytes(|out| connack(out, Peer { max_packet, ..PEER }, &settings, welcome));
+        let full = of(u32::MAX).map(|connack| connack.len());
+        assert_eq!(full, Some(24));
+        for max in 18..24 {
+            assert!(of(max).is_some_and(|connack| connack.len() <= max as usize), "{max}");
+        }
+        assert_eq!(of(17), None);
     }
 
     #[test]
     fn codes_per_filter() {
-        assert_eq!(bytes(|out| PEER.suback(out, 1, 2)).as_deref(), Some(&b"\x90\x05\0\x01\0\x87\x87"[..]));
-        assert_eq!(bytes(|out| PEER.unsuback(out, 1, 2)).as_deref(), Some(&b"\xb0\x05\0\x01\0\x11\x11"[..]));
+        assert_eq!(bytes(|out| PEER.suback(out, ID, 2)).as_deref(), Some(&b"\x90\x05\0\x07\0\x87\x87"[..]));
+        assert_eq!(bytes(|out| PEER.unsuback(out, ID, 2)).as_deref(), Some(&b"\xb0\x05\0\x07\0\x11\x11"[..]));
         let old = Peer { version: Version::V311, ..PEER };
-        assert_eq!(bytes(|out| old.suback(out, 1, 2)).as_deref(), Some(&b"\x90\x04\0\x01\x80\x80"[..]));
-        assert_eq!(bytes(|out| old.unsuback(out, 1, 2)).as_deref(), Some(&b"\xb0\x02\0\x01"[..]));
+        assert_eq!(bytes(|out| old.suback(out, ID, 2)).as_deref(), Some(&b"\x90\x04\0\x07\x80\x80"[..]));
+        assert_eq!(bytes(|out| old.unsuback(out, ID, 2)).as_deref(), Some(&b"\xb0\x02\0\x07"[..]));
     }
 }

@@ -26,13 +26,12 @@ async fn connack_of_mqtt_5() {
     client.send(b"\x10\x0e\0\x04MQTT\x05\x02\0\0\0\0\x01c").await;
     let expected = [
         &b"\x20\x22\0\0\x1f"[..],
-        b"\x11\0\0\0\0",
         b"\x21\0\x64",
-        b"\x24\x01\x25\x00",
+        b"\x25\x00",
         b"\x27\0\x10\0\0",
         b"\x22\0\x10",
-        b"\x28\0\x29\0\x2a\0",
         b"\x13\x04\xb0",
+        b"\x28\0\x29\0\x2a\0",
     ]
     .concat();
     let length = u8::try_from(expected.len()).unwrap();
@@ -115,8 +114,8 @@ async fn a_will_is_sent_unless_the_client_says_goodbye() {
     asks.send(b"\xe0\x01\x04").await;
     until("the will that was asked for", || count() == 2).await;
     let mut faulty = server.v5_with(WITH_WILL_V5).await;
-    faulty.send(b"\x34\x06\0\x01t\0\x01\0").await;
-    faulty.disconnected(0x9b).await;
+    faulty.send(b"\x36\x06\0\x01t\0\x01\0").await;
+    faulty.disconnected(0x81).await;
     until("the will of a faulty client", || count() == 3).await;
     let mut old = server.raw().await;
     old.send(WITH_WILL_V3).await;

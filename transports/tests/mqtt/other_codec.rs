@@ -81,7 +81,7 @@ async fn a_conversation_in_mqtt_5() {
     let v5::Packet::ConnectAck(connack) = receive_v5(&mut client, &mut bytes).await else { panic!("no CONNACK") };
     assert_eq!((connack.session_present, connack.reason_code), (false, v5::ConnectAckReason::Success));
     assert_eq!((connack.session_expiry_interval_secs, connack.receive_max.get()), (Some(0), 100));
-    assert_eq!((connack.max_qos, connack.max_packet_size), (QoS::AtLeastOnce, Some(1024 * 1024)));
+    assert_eq!((connack.max_qos, connack.max_packet_size), (QoS::ExactlyOnce, Some(1024 * 1024)));
     assert_eq!((connack.topic_alias_max, connack.server_keepalive_sec), (16, None));
     assert!(!connack.retain_available && !connack.wildcard_subscription_available);
     assert!(!connack.shared_subscription_available && !connack.subscription_identifiers_available);

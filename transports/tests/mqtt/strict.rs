@@ -16,7 +16,9 @@ async fn packets_that_end_an_mqtt_5_connection() {
         ("UNSUBACK", b"\xb0\x04\0\x01\0\0", 0x82),
         ("PINGRESP", b"\xd0\0", 0x82),
         ("type 0", b"\0\0", 0x81),
-        ("AUTH", b"\xf0\0", 0x8c),
+        ("AUTH", b"\xf0\0", 0x82),
+        ("flags of AUTH", b"\xf1\0", 0x82),
+        ("type 0 without a length", b"\0", 0x81),
         ("bytes after PINGREQ", b"\xc0\x01\0", 0x81),
         ("flags of PINGREQ", b"\xc1\0", 0x81),
         ("flags of SUBSCRIBE", b"\x80\x07\0\x01\0\0\x01t\0", 0x81),
@@ -28,7 +30,6 @@ async fn packets_that_end_an_mqtt_5_connection() {
         ("a remaining length that is longer than needed", b"\xc0\x80\0", 0x81),
         ("a topic beyond the packet", b"\x30\x04\0\x09t\0", 0x81),
         ("DUP with QoS 0", b"\x38\x04\0\x01t\0", 0x82),
-        ("QoS 2", b"\x34\x06\0\x01t\0\x01\0", 0x9b),
         ("QoS 3", b"\x36\x06\0\x01t\0\x01\0", 0x81),
         ("RETAIN", b"\x31\x04\0\x01t\0", 0x9a),
         ("packet identifier 0", b"\x32\x06\0\x01t\0\0\0", 0x82),
@@ -42,13 +43,15 @@ async fn packets_that_end_an_mqtt_5_connection() {
         ("alias above the maximum", b"\x30\x07\0\x01t\x03\x23\0\x05", 0x94),
         ("subscription identifier", b"\x30\x06\0\x01t\x02\x0b\x01", 0x82),
         ("property twice", b"\x30\x08\0\x01t\x04\x01\0\x01\0", 0x82),
-        ("property of another packet", b"\x30\x07\0\x01t\x03\x21\0\x01", 0x82),
+        ("property of another packet", b"\x30\x07\0\x01t\x03\x21\0\x01", 0x81),
         ("SUBSCRIBE without a filter", b"\x82\x03\0\x01\0", 0x82),
         ("SUBSCRIBE with a malformed filter", b"\x82\x08\0\x01\0\0\x02a#\0", 0x81),
         ("SUBSCRIBE with reserved options", b"\x82\x07\0\x01\0\0\x01t\x40", 0x81),
         ("UNSUBSCRIBE without a filter", b"\xa2\x03\0\x01\0", 0x82),
         ("UNSUBSCRIBE with an empty filter", b"\xa2\x05\0\x01\0\0\0", 0x81),
         ("PUBACK with packet identifier 0", b"\x40\x02\0\0", 0x82),
+        ("PUBACK with a reason that it cannot have", b"\x40\x03\0\x01\x92", 0x82),
+        ("PUBREL with a reason that it cannot have", b"\x62\x03\0\x01\x80", 0x82),
         ("DISCONNECT with a server's reason", b"\xe0\x01\x8b", 0x82),
     ] {
         let mut client = server.v5().await;
@@ -69,7 +72,7 @@ async fn packets_that_end_an_mqtt_3_connection() {
         ("type 15", b"\xf0\0"),
         ("bytes after PINGREQ", b"\xc0\x01\0"),
         ("bytes after DISCONNECT", b"\xe0\x01\0"),
-        ("QoS 2", b"\x34\x05\0\x01t\0\x01"),
+        ("U+001F in the topic", b"\x30\x03\0\x01\x1f"),
         ("DUP with QoS 0", b"\x38\x03\0\x01t"),
         ("empty topic", b"\x30\x02\0\0"),
         ("wildcard", b"\x30\x03\0\x01#"),
@@ -92,7 +95,15 @@ async fn what_is_refused_without_ending_the_connection() {
     new.expect(b"\xb0\x04\0\x02\0\x11").await;
     new.send(b"\x62\x02\0\x03\x50\x02\0\x04\x40\x02\0\x05").await;
     new.expect(b"\x70\x03\0\x03\x92\x62\x03\0\x04\x92").await;
+    // A refusal of what was never sent is no reason for a PUBREL.
+    new.send(b"\x50\x03\0\x04\x80").await;
     new.ping().await;
+    new.send(&publish_v5(6, "$SYS/uptime", &[], b"x")).await;
+    let refused = new.packet().await;
+    assert_eq!(refused[..5], [0x40, refused[1], 0, 6, 0x87], "{refused:02x?}");
+    new.send(&publish_v5(7, &"/".repeat(2_000), &[], b"x")).await;
+    let refused = new.packet().await;
+    assert_eq!(refused[..5], [0x40, refused[1], 0, 7, 0x90], "{refused:02x?}");
     drop(new);
     let mut old = server.v3().await;
     old.send(b"\x82\x06\0\x01\0\x01t\x01").await;
