@@ -33,7 +33,13 @@ pub fn message_of(sample: &Sample) -> Result<(Message, &'static str, &'static st
         Sample::Mqtt { version, topic, content_type, user, body } => {
             let mut said = Said { content_type: content_type.as_deref(), ..Said::default() };
             said.user.extend(user.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-            let publish = Publish { topic, packet_id: Some(std::num::NonZeroU16::MIN), alias: None, said, payload: body.as_bytes() };
+            let publish = Publish {
+                topic,
+                packet_id: Some(std::num::NonZeroU16::MIN),
+                alias: None,
+                said,
+                payload: body.as_bytes(),
+            };
             let version = if *version == 5 { Version::V5 } else { Version::V311 };
             let payload = Bytes::from(body.clone());
             message::of_publish(&publish, topic.as_str().into(), payload, version, &MqttSettings::default())
