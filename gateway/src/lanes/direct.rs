@@ -85,7 +85,6 @@ impl Runner {
 
     /// The lane stops: whoever waits for a direct delivery is told the truth, which is that nobody knows.
     pub(super) fn settle_open(&mut self) {
-        self.settle_letters();
         for (_, direct) in self.direct_open.drain() {
             self.lane.direct_left(&direct);
             self.lane.meter.dropped(Word::ShuttingDown);

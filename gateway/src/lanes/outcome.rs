@@ -9,9 +9,12 @@ use crate::{
     telemetry::{Delivered, spans::Delivery},
 };
 use backends::{Outcome, Position, Why};
-use journal::Lsn;
+use journal::{Lsn, Waiter};
 use schemas::{Event, Word};
-use std::sync::Arc;
+use std::{future::poll_fn, sync::Arc, time::Duration};
+
+/// How long a lane that ends waits for its last dead letters to be durable.
+const LETTERS_GOODBYE: Duration = Duration::from_secs(1);
 
 impl Runner {
     pub(super) fn landed_stored(&mut self, job: Job, outcome: Outcome) {
@@ -101,7 +104,6 @@ impl Runner {
             match dead::append(&self.shared, letter) {
                 Ok(lsn) => {
                     self.unsynced.push_back((Lsn::from_raw(lsn), event.lsn));
-                    self.lane.meter.dead_lettered.inc();
                     self.shared.ring.dead_lettered(event, &self.lane.name, letter);
                     self.letters.pop_front();
                 }
@@ -115,9 +117,21 @@ impl Runner {
         let durable = self.shared.journal.durable();
         while let Some((letter, event)) = self.unsynced.front().copied().filter(|(letter, _)| *letter <= durable) {
             let _ = letter;
+            // Counted when it leaves the lane, so that the lane's law holds at any moment.
+            self.lane.meter.dead_lettered.inc();
             self.reader.done(Lsn::from_raw(event));
             self.unsynced.pop_front();
         }
+    }
+
+    /// Letters that were appended are durable within moments; their events need not come again after the next start.
+    pub(super) async fn finish_letters(&mut self) {
+        let Some((last, _)) = self.unsynced.back().copied() else { return };
+        let (journal, mut waiter) = (self.shared.journal.clone(), Waiter::new());
+        let durable = poll_fn(|cx| journal.poll_durable(cx, last, &mut waiter));
+        // Not in time, or the disk has failed: they come again.
+        let _either = tokio::time::timeout(LETTERS_GOODBYE, durable).await;
+        self.settle_letters();
     }
 
     pub(super) fn trouble(&self, why: &Why, destination: bool) {

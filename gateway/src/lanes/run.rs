@@ -92,6 +92,8 @@ pub struct Runner {
     pub(super) exhausted: bool,
     /// Whether events may come that were in flight at several unclean exits: then they are read and delivered one by one.
     pub(super) careful: bool,
+    /// The journal could not be read: not again before the next tick.
+    pub(super) unreadable: bool,
     /// Whether a probe has ever succeeded: before that nothing is delivered, because what the far end takes is not known.
     pub(super) known: bool,
     /// When the age of the oldest event was last published.
@@ -128,6 +130,7 @@ impl Runner {
             hops: Vec::new(),
             exhausted: false,
             careful: true,
+            unreadable: false,
             known: false,
             aged: clock::now(),
             hand_back: None,
@@ -154,7 +157,7 @@ impl Runner {
             }
             self.publish();
             let tick = self.next_tick();
-            let can_read = self.can_read() && self.exhausted;
+            let can_read = self.can_read() && self.exhausted && !self.unreadable;
             let can_direct = self.under_way.0 < WINDOW_EVENTS;
             tokio::select! {
                 biased;
@@ -171,6 +174,7 @@ impl Runner {
                 () = std::future::ready(()), if !self.exhausted && self.can_read() => {}
             }
         }
+        self.finish_letters().await;
         self.settle_open();
         self.lane.backend.close().await;
     }
@@ -194,6 +198,7 @@ impl Runner {
                 tracing::error!(backend = %self.lane.name, %error, "the journal could not be read");
                 self.lane.health.failed(Word::Internal, &format!("the journal could not be read: {error}"), false);
                 self.exhausted = true;
+                self.unreadable = true;
                 return;
             }
         };
@@ -314,8 +319,8 @@ impl Runner {
         self.write_letters();
         self.settle_letters();
         self.expire_direct(now);
-        // A read error is tried again.
         self.exhausted = false;
+        self.unreadable = false;
     }
 
     /// Whether the oldest delivery under way waits for its confirmation for too long: a producer that retries by itself would

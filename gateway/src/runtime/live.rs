@@ -80,12 +80,7 @@ pub struct Live {
 
 impl Live {
     /// Puts the first generation in force behind `entrances`.
-    pub(super) fn begin(
-        config: &Config,
-        compiled: Compiled,
-        entrances: Arc<Entrances>,
-        shared: &Arc<Shared>,
-    ) -> Arc<Self> {
+    pub fn begin(config: &Config, compiled: Compiled, entrances: Arc<Entrances>, shared: &Arc<Shared>) -> Arc<Self> {
         let (first, behind) = Generation::new(1, config.clone(), compiled, shared);
         entrances.swap(first.number, behind);
         Arc::new(Live { entrances, now: RwLock::new(Arc::new(first)), rejected: Mutex::default() })

@@ -23,7 +23,7 @@ const LETTERS_EVERY: Duration = Duration::from_secs(600);
 const READ_BYTES: usize = 256 * 1024;
 
 /// Runs until it is stopped.
-pub(super) async fn tend(shared: Arc<Shared>, live: Arc<Live>, mut stop: Shutdown) {
+pub async fn tend(shared: Arc<Shared>, live: Arc<Live>, mut stop: Shutdown) {
     // Lane 0 has no backend: its reader only moves on, so that segments which hold no open dead letter can be recycled.
     let mut dead = shared.journal.lane(LaneId::DEAD_LETTERS);
     let mut look_at_letters = clock::now();

@@ -21,7 +21,8 @@ use crate::sync::hold;
 pub enum Fault {
     /// The machine stops: this operation is done in part or not at all, and every later one fails.
     Crash,
-    /// The operation does nothing and gives EIO; later ones work.
+    /// The operation does nothing and gives EIO; later ones work. As on Linux, no later sync writes what
+    /// a failed one did not: its pages count as clean.
     Eio,
     /// The operation does nothing and gives ENOSPC; later ones work.
     NoSpace,
@@ -367,13 +368,11 @@ impl DiskFile for FaultyFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = hold(&self.0);
-        if state.whole()? {
-            let inode = &mut state.inodes[self.1];
-            inode.unsynced.clear();
-            let Inode { cached, synced, .. } = inode;
-            synced.clone_from(cached);
-        }
-        Ok(())
+        let (done, crashed) = (state.whole(), state.crashed);
+        let Inode { synced, unsynced, .. } = &mut state.inodes[self.1];
+        let clean = if crashed || matches!(done, Ok(false)) { Vec::new() } else { std::mem::take(unsynced) };
+        done?;
+        clean.into_iter().try_for_each(|(at, bytes)| write_into(synced, &bytes, at))
     }
 
     fn zero(&self, len: u64) -> io::Result<()> {

@@ -1,0 +1,308 @@
+//! One life of the process: a journal on the disk that the last one left, lanes, the stack, streams; and its end.
+//!
+//! It is put together as `runtime::Gateway::start` does, without sockets and threads: the journal's steps are driven from here, at
+//! times that the seed decides. A life has a runtime of its own; dropping that is the kill.
+use crate::{
+    far::Far,
+    laws,
+    plan::{CONFIG, End, LANES, LifePlan},
+    sender,
+    world::World,
+};
+use gateway::{
+    config::{self, Config},
+    gate::{Entrances, ListenerGate},
+    lanes::{Lane, Lanes, Treatment, run::Runner},
+    random,
+    runtime::{self, Live},
+    state::Shared,
+    telemetry::{Metrics, Ring, spans::Spans},
+};
+use journal::{AnyDisk, FaultyDisk, Journal, LaneId, LaneSpec, Notice, Options, disk::Loss};
+use std::{
+    future::poll_fn,
+    path::Path,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+use tokio::{sync::watch, task::JoinHandle, time::sleep};
+use transports::{Budget, Gate, net::Shutdown};
+
+/// Everything must have come to rest so long after the last trouble, in ms of the stopped clock.
+const REST_MAX: u64 = 600_000;
+/// Every stream has its answers so long after the process was told to stop.
+const GOODBYE_MAX: Duration = Duration::from_secs(60);
+
+/// How a life ended.
+enum Ended {
+    Clean,
+    /// The machine or the process went away, and what the disk loses.
+    Gone(Loss),
+}
+
+fn config() -> &'static Config {
+    static CONFIG_ONCE: OnceLock<Config> = OnceLock::new();
+    CONFIG_ONCE.get_or_init(|| {
+        let checked = config::check_text("simulation.yaml", CONFIG, Path::new("."), &|_| None);
+        assert!(!checked.has_errors(), "{}", checked.render(false));
+        checked.config.unwrap()
+    })
+}
+
+/// Where a life's journal is.
+pub fn options(world: &Arc<World>) -> Options {
+    let state = world.lock();
+    let plan = &state.plan;
+    let spec = |name: &&str| LaneSpec { name: (*name).to_owned(), kind: "null".into(), ..LaneSpec::default() };
+    let last = state.life + 1 >= plan.lives.len();
+    let world = Arc::clone(world);
+    Options {
+        lanes: LANES.iter().map(spec).collect(),
+        segment_size: plan.segment_size,
+        // In the end somebody gives it room, or dead letters could fill it for ever.
+        segments: if last { 64 } else { plan.segments },
+        keep: plan.keep,
+        group_bytes: plan.group_bytes,
+        hook: Some(Arc::new(move |notice: &Notice| world.note(&notice.to_string()))),
+        threads: false,
+        ..Options::new("/data")
+    }
+}
+
+/// Lives one life on `disk`; gives the disk as the next one finds it.
+pub fn live(world: &Arc<World>, disk: &FaultyDisk) -> FaultyDisk {
+    let plan = {
+        let state = world.lock();
+        random::seed(state.life as u64 ^ world.seed);
+        state.plan.lives[state.life].clone()
+    };
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_time().start_paused(true).build().unwrap();
+    let ended = runtime.block_on(process(world, disk, &plan));
+    let (loss, clean) = match ended {
+        Ended::Clean => (Loss::PowerCut, true),
+        Ended::Gone(loss) => (loss, false),
+    };
+    // What the medium has, before anything that is dropped could add to it.
+    let seed = world.lock().dice.number();
+    let next = disk.crash(loss, seed);
+    drop(runtime);
+    world.lock().end(clean);
+    next
+}
+
+async fn process(world: &Arc<World>, disk: &FaultyDisk, plan: &LifePlan) -> Ended {
+    world.lock().begin();
+    let loss = match plan.end {
+        End::Crash(loss) => loss,
+        End::Disk(at, fault, loss) => {
+            disk.fail_at(at, fault);
+            loss
+        }
+        End::Stop(_) | End::Rest => Loss::PowerCut,
+    };
+    let journal = match Journal::open(AnyDisk::from(disk.clone()), options(world)) {
+        Ok(journal) => journal,
+        Err(error) => {
+            let mut state = world.lock();
+            let line = format!("cannot start: {error}");
+            match plan.end {
+                End::Disk(..) => state.note(&line),
+                End::Crash(_) | End::Stop(_) | End::Rest => state.broke(&line),
+            }
+            return Ended::Gone(loss);
+        }
+    };
+    laws::recovered(world, &journal);
+    let mut parts = Parts::start(world, journal);
+    let watched = Arc::clone(&parts.shared);
+    tokio::select! {
+        biased;
+        failure = poll_fn(|cx| watched.journal.poll_failed(cx)) => {
+            world.note(&format!("the disk failed: {failure}"));
+            // Those who wait are told; then the process is gone.
+            sleep(Duration::from_millis(5)).await;
+            Ended::Gone(loss)
+        }
+        ended = parts.until_the_end(plan) => ended,
+    }
+}
+
+/// What the running process is made of.
+struct Parts<'w> {
+    world: &'w Arc<World>,
+    shared: Arc<Shared>,
+    stop_lanes: watch::Sender<bool>,
+    runners: Vec<JoinHandle<()>>,
+    disk_work: JoinHandle<()>,
+    stop_streams: watch::Sender<bool>,
+    streams: Vec<JoinHandle<()>>,
+}
+
+impl<'w> Parts<'w> {
+    fn start(world: &'w Arc<World>, journal: Journal<AnyDisk>) -> Self {
+        let shared = shared(world, journal);
+        let entrances = Arc::new(Entrances::default());
+        let compiled = runtime::compile(config(), &shared, &shared.lanes(), &entrances, None, &|_| None).unwrap();
+        let live = Live::begin(config(), compiled, Arc::clone(&entrances), &shared);
+        for dispatch in shared.journal.dispatchers() {
+            tokio::spawn(dispatch);
+        }
+        let (stop_lanes, signal) = Shutdown::channel();
+        let lanes = shared.lanes();
+        let runners = lanes.iter().filter_map(|lane| Runner::new(Arc::clone(lane), Arc::clone(&shared)));
+        let runners = runners.map(|runner| tokio::spawn(runner.run(signal.clone()))).collect();
+        tokio::spawn(runtime::tend::tend(Arc::clone(&shared), live, signal));
+        let disk_work = tokio::spawn(drive(Arc::clone(world), Arc::clone(&shared)));
+        let (stop_streams, streams_signal) = watch::channel(false);
+        let listeners: Vec<&str> = world.lock().plan.streams.iter().map(|stream| stream.listener).collect();
+        let run = |(number, listener): (usize, &str)| {
+            let protocol = if listener == "web" { "http" } else { "mqtt" };
+            let gate: Arc<dyn Gate> =
+                ListenerGate::new(Arc::clone(&shared), Arc::clone(&entrances), listener, protocol);
+            tokio::spawn(sender::run(Arc::clone(world), number, gate, streams_signal.clone()))
+        };
+        let streams = listeners.into_iter().enumerate().map(run).collect();
+        Parts { world, shared, stop_lanes, runners, disk_work, stop_streams, streams }
+    }
+
+    async fn until_the_end(&mut self, plan: &LifePlan) -> Ended {
+        match plan.end {
+            End::Crash(loss) => {
+                sleep(Duration::from_millis(plan.length)).await;
+                Ended::Gone(loss)
+            }
+            // A fault that never came is no fault.
+            End::Disk(..) => {
+                sleep(Duration::from_millis(plan.length)).await;
+                Ended::Gone(Loss::Kill)
+            }
+            End::Stop(drain) => {
+                sleep(Duration::from_millis(plan.length)).await;
+                self.stop(Duration::from_millis(drain)).await
+            }
+            End::Rest => {
+                self.rest().await;
+                self.stop(Duration::ZERO).await
+            }
+        }
+    }
+
+    /// Until every stream has sent everything and has its answers, and every lane is empty.
+    async fn rest(&mut self) {
+        let lost: Vec<bool> = self.world.lock().plan.lanes.iter().map(|lane| lane.lost).collect();
+        let at_rest = || {
+            let empty = |lane: &Arc<Lane>| lost[usize::from(lane.id) - 1] || pending(&self.shared, lane.id) == 0;
+            self.streams.iter().all(JoinHandle::is_finished) && self.shared.lanes().iter().all(empty)
+        };
+        while !at_rest() {
+            sleep(Duration::from_millis(100)).await;
+            if self.world.lock().now() > REST_MAX {
+                let waits: Vec<u64> = self.shared.lanes().iter().map(|lane| pending(&self.shared, lane.id)).collect();
+                let open = self.streams.iter().filter(|stream| !stream.is_finished()).count();
+                self.world.lock().broke(&format!("it does not come to rest: lanes {waits:?} wait, {open} streams"));
+                return;
+            }
+        }
+    }
+
+    /// As `runtime::Gateway::stop`: no new messages, answers, lanes within their time, the journal.
+    async fn stop(&mut self, drain: Duration) -> Ended {
+        self.world.note("told to stop");
+        self.shared.stop();
+        self.stop_streams.send_replace(true);
+        for stream in self.streams.drain(..) {
+            if tokio::time::timeout(GOODBYE_MAX, stream).await.is_err() {
+                self.world.lock().broke("a stream has no answers long after the stop");
+            }
+        }
+        let until = tokio::time::Instant::now() + drain;
+        while self.shared.lanes().iter().any(|lane| pending(&self.shared, lane.id) > 0) {
+            if tokio::time::Instant::now() >= until {
+                break;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        self.stop_lanes.send_replace(true);
+        for runner in self.runners.drain(..) {
+            if tokio::time::timeout(GOODBYE_MAX, runner).await.is_err() {
+                self.world.lock().broke("a lane does not end");
+            }
+        }
+        self.disk_work.abort();
+        if self.shared.journal.close().is_err() {
+            self.world.lock().broke("the journal did not close cleanly");
+        }
+        laws::at_rest(self.world, &self.shared);
+        Ended::Clean
+    }
+}
+
+fn pending(shared: &Shared, lane: u8) -> u64 {
+    LaneId::new(lane).map_or(0, |lane| shared.journal.pending(lane))
+}
+
+fn shared(world: &Arc<World>, journal: Journal<AnyDisk>) -> Arc<Shared> {
+    let budget = Budget::new(1 << 20);
+    let (metrics, ring) = (Arc::new(Metrics::new()), Arc::new(Ring::default()));
+    let shared = Arc::new(Shared::new(journal, budget, metrics, ring, Spans::default()));
+    let recovered = &shared.journal.recovered().per_lane;
+    for (index, name) in LANES.iter().enumerate() {
+        let id = shared.journal.lane_id(name).unwrap();
+        assert_eq!(usize::from(id.get()), index + 1, "lanes keep their ids");
+        let plan = world.lock().plan.lanes[index].clone();
+        let treatment = Treatment {
+            attempts: plan.attempts,
+            backoff: (Duration::from_millis(20), Duration::from_millis(400)),
+            order: None,
+            dead_letter: plan.dead_letter,
+        };
+        let meter = shared.metrics.lane(name);
+        meter.recovered.inc_by(recovered[index + 1]);
+        let far = Arc::new(Far::new(world, index));
+        let lane = Arc::new(Lane::new(id.get(), *name, far, treatment, meter));
+        shared.change_lanes(|lanes| lanes.put(lane));
+    }
+    let dead = shared.metrics.lane(Lanes::DEAD_LETTERS);
+    dead.recovered.inc_by(recovered[0]);
+    shared.change_lanes(|lanes| lanes.set_dead_meter(dead));
+    shared
+}
+
+/// The journal's two threads, at times that the seed decides. Ends when the disk fails.
+async fn drive(world: Arc<World>, shared: Arc<Shared>) {
+    let mut save = 0;
+    loop {
+        // A bell tells of what streams append; what lanes append (dead letters) is found soon enough.
+        let _either = tokio::time::timeout(Duration::from_millis(20), world.bell.notified()).await;
+        let (pause, now) = {
+            let mut state = world.lock();
+            let most = state.plan.commit;
+            (state.dice.within(0, most), state.now())
+        };
+        if pause > 0 {
+            sleep(Duration::from_millis(pause)).await;
+        }
+        loop {
+            match shared.journal.commit_step() {
+                Ok(true) => world.note(&format!("durable up to {}", shared.journal.durable())),
+                Ok(false) => break,
+                Err(_) => return,
+            }
+            if shared.journal.tend_step(false).is_err() {
+                return;
+            }
+        }
+        let cursors = now >= save;
+        if cursors {
+            let mut state = world.lock();
+            let most = state.plan.cursors;
+            save = now + state.dice.within(1, most);
+        }
+        if shared.journal.tend_step(cursors).is_err() {
+            return;
+        }
+        // Let others in even if nothing waits.
+        tokio::task::yield_now().await;
+    }
+}
