@@ -48,18 +48,26 @@ pub struct Why {
     pub detail: Cow<'static, str>,
     /// From a probe: the place itself is wrong, and somebody has to act; else it is only not to be reached now.
     pub wrong_place: bool,
+    /// Of a retry: the backend took nothing of the event, so it cannot have it. Else it may.
+    pub untaken: bool,
 }
 
 impl Why {
     /// A reason with its detail.
     pub fn new(word: Word, detail: impl Into<Cow<'static, str>>) -> Self {
-        Why { word, detail: detail.into(), wrong_place: false }
+        Why { word, detail: detail.into(), wrong_place: false, untaken: false }
     }
 
     /// The same reason, said of a place that is wrong.
     #[must_use]
     pub fn wrong_place(self) -> Self {
         Why { wrong_place: true, ..self }
+    }
+
+    /// The same reason, said of an event of which the backend took nothing.
+    #[must_use]
+    pub fn untaken(self) -> Self {
+        Why { untaken: true, ..self }
     }
 }
 

@@ -66,6 +66,18 @@ pub trait Backend: Send + Sync + 'static {
         Box::pin(async { Ok(()) })
     }
 
+    /// Why nobody at the far end can be reached now, if the backend has noticed by itself. Cheap; asked while senders wait for a
+    /// confirmation that does not come. `None` says nothing: only a probe knows.
+    fn unreachable(&self) -> Option<Why> {
+        None
+    }
+
+    /// What makes deliveries less safe than they could be, in words for people: one sentence each. Changes when a probe learns
+    /// something.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Facts for `anygate status` and `/metrics`: name (Prometheus style, without prefix) and value.
     fn figures(&self) -> Vec<(&'static str, f64)> {
         Vec::new()

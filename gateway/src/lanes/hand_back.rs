@@ -21,15 +21,13 @@ impl Runner {
     /// It was asked to: senders of direct events find the window closed, and those in it are served.
     pub(super) fn hand_back(&mut self) {
         self.leaving = Some(clock::now() + HAND_BACK);
-        if let Some(direct) = &mut self.direct {
-            direct.close();
-        }
+        self.directs.close();
     }
 
     /// Whether nothing is left to wait for, or the time is over.
     pub(super) fn has_handed_back(&self) -> bool {
         let Some(until) = self.leaving else { return false };
-        let direct = self.direct.as_ref().is_none_or(tokio::sync::mpsc::Receiver::is_empty);
+        let direct = self.directs.is_taken();
         let all = self.flights.is_empty() && self.letters.is_empty() && self.unsynced.is_empty() && direct;
         if !all && until <= clock::now() {
             tracing::warn!(

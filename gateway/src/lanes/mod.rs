@@ -11,6 +11,7 @@ pub mod health;
 mod outcome;
 pub mod run;
 pub mod strands;
+mod window;
 
 use crate::{telemetry::LaneMeter, vital::Beat};
 use backends::Backend;
@@ -19,19 +20,13 @@ use journal::{AnyDisk, Journal, LaneId};
 use schemas::{AckLevel, AttributeFault, ByteStr, Event, EventView, Refusal, Word};
 use std::{
     fmt,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::sync::mpsc;
 use transports::Slot;
+use window::Window;
 
-/// Most direct events that wait in one lane.
-pub const DIRECT_EVENTS_MAX: usize = 8192;
-/// Most bytes of direct events that wait in one lane.
-pub const DIRECT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Lanes in all: 63 backends and the dead letters.
 pub const LANES_MAX: usize = 64;
 
@@ -44,6 +39,8 @@ pub struct Direct {
     pub slot: Arc<Slot>,
     /// When the sender is told *unknown*.
     pub deadline: Instant,
+    /// Set when it was offered once and the backend took nothing: not before then is it offered again.
+    pub again_at: Option<Instant>,
 }
 
 /// How a lane treats what fails.
@@ -75,10 +72,7 @@ pub struct Lane {
     pub health: Health,
     /// Its loop came by.
     pub beat: Beat,
-    direct: mpsc::Sender<Direct>,
-    direct_receiver: Mutex<Option<mpsc::Receiver<Direct>>>,
-    direct_bytes: AtomicUsize,
-    direct_count: AtomicUsize,
+    direct: Window,
 }
 
 impl fmt::Debug for Lane {
@@ -96,23 +90,9 @@ impl Lane {
         treatment: Treatment,
         meter: LaneMeter,
     ) -> Self {
-        let (direct, receiver) = mpsc::channel(DIRECT_EVENTS_MAX);
         meter.up.set(1);
-        let direct_receiver = Mutex::new(Some(receiver));
         let (name, health) = (name.into(), Health::default());
-        Lane {
-            id,
-            name,
-            backend,
-            treatment,
-            meter,
-            health,
-            beat: Beat::default(),
-            direct,
-            direct_receiver,
-            direct_bytes: AtomicUsize::new(0),
-            direct_count: AtomicUsize::new(0),
-        }
+        Lane { id, name, backend, treatment, meter, health, beat: Beat::default(), direct: Window::default() }
     }
 
     /// Whether an event of this path has room. A stored event asks the journal when it is appended: until backlogs exist the
@@ -142,37 +122,29 @@ impl Lane {
     }
 
     fn direct_room(&self, bytes: usize) -> Result<(), Refusal> {
-        let full = self.direct.capacity() == 0 || self.direct_bytes.load(Ordering::Relaxed) + bytes > DIRECT_BYTES_MAX;
-        if full {
-            let detail = format!("the direct window of backend {} is full", self.name);
-            return Err(Refusal::new(Word::Overloaded, detail).retry_after(Duration::from_secs(1)));
-        }
-        Ok(())
+        if self.direct.has_room(bytes) { Ok(()) } else { Err(window::full(&self.name)) }
+    }
+
+    /// Direct events that wait for their verdict.
+    pub fn direct_waiting(&self) -> usize {
+        self.direct.events()
     }
 
     fn send(&self, direct: Direct) {
-        self.direct_bytes.fetch_add(direct.event.envelope.size(), Ordering::Relaxed);
-        self.direct_count.fetch_add(1, Ordering::Relaxed);
-        if let Err(error) = self.direct.try_send(direct) {
-            let direct = match error {
-                mpsc::error::TrySendError::Full(direct) | mpsc::error::TrySendError::Closed(direct) => direct,
-            };
-            self.direct_left(&direct);
+        if let Err(direct) = self.direct.send(direct) {
             self.meter.dropped(Word::Overloaded);
-            let refusal = Refusal::new(Word::Overloaded, format!("the direct window of backend {} is full", self.name));
-            direct.slot.settle(Some(refusal.into()));
+            direct.slot.settle(Some(window::full(&self.name).into()));
         }
     }
 
     /// A direct event left the lane, whatever became of it.
     pub(crate) fn direct_left(&self, direct: &Direct) {
-        self.direct_bytes.fetch_sub(direct.event.envelope.size(), Ordering::Relaxed);
-        self.direct_count.fetch_sub(1, Ordering::Relaxed);
+        self.direct.left(direct);
     }
 
     /// The receiving end of the direct window, for the one who runs the lane.
     pub(crate) fn take_direct(&self) -> Option<mpsc::Receiver<Direct>> {
-        self.direct_receiver.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.direct.take()
     }
 }
 
@@ -233,7 +205,7 @@ impl Lanes {
         let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         for lane in self.iter() {
             let stored = LaneId::new(lane.id).map_or(0, |id| journal.pending(id));
-            let direct = u64::try_from(lane.direct_count.load(Ordering::Relaxed)).unwrap_or(u64::MAX);
+            let direct = u64::try_from(lane.direct_waiting()).unwrap_or(u64::MAX);
             lane.meter.pending.set(number(stored.saturating_add(direct)));
         }
         if let Some(dead) = self.dead_meter() {

@@ -164,10 +164,12 @@ impl Runner {
             Ok(()) => {
                 self.well();
                 self.probe_due = None;
+                self.fly_direct();
                 self.strands.all_due(clock::now());
             }
             Err(why) => {
                 self.trouble(&why, why.wrong_place);
+                self.decide_direct(&why);
                 self.probe_due = Some(clock::now() + PROBE_EVERY);
             }
         }

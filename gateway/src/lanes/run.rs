@@ -3,8 +3,8 @@
 //! One future per lane and no task per event. It stops reading when enough is under way or parked, so that memory is bounded
 //! whatever the backlog is.
 use super::{
-    Direct, Lane,
-    direct::receive,
+    Lane,
+    direct::Directs,
     hand_back::asked,
     strands::{Strands, Waiting},
 };
@@ -15,12 +15,11 @@ use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use journal::{AnyDisk, LaneId, LaneReader, Lsn};
 use schemas::{Event, Word, record};
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     future::poll_fn,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
-use tokio::sync::mpsc;
 use transports::net::Shutdown;
 
 /// Most bytes of events under way to one backend.
@@ -78,10 +77,7 @@ pub struct Runner {
     pub(super) probe: FuturesUnordered<BoxFuture<'static, Result<(), Why>>>,
     pub(super) probe_due: Option<Instant>,
     pub(super) under_way: (usize, usize),
-    pub(super) direct: Option<mpsc::Receiver<Direct>>,
-    pub(super) direct_open: HashMap<u64, Direct>,
-    pub(super) direct_deadlines: VecDeque<(Instant, u64)>,
-    pub(super) direct_next: u64,
+    pub(super) directs: Directs,
     /// Dead letters that found no room in the journal.
     pub(super) letters: VecDeque<(Arc<Event>, Event)>,
     /// Dead letters appended but not durable yet, with the event they stand for.
@@ -108,7 +104,7 @@ impl Runner {
     /// A runner for `lane`; there is one per lane.
     pub fn new(lane: Arc<Lane>, shared: Arc<Shared>) -> Option<Self> {
         let reader = shared.journal.lane(LaneId::new(lane.id)?);
-        let direct = lane.take_direct();
+        let directs = Directs::new(lane.take_direct());
         Some(Runner {
             lane,
             shared,
@@ -120,10 +116,7 @@ impl Runner {
             probe: FuturesUnordered::new(),
             probe_due: None,
             under_way: (0, 0),
-            direct,
-            direct_open: HashMap::new(),
-            direct_deadlines: VecDeque::new(),
-            direct_next: 0,
+            directs,
             letters: VecDeque::new(),
             unsynced: VecDeque::new(),
             landed_at: SystemTime::UNIX_EPOCH,
@@ -158,7 +151,6 @@ impl Runner {
             self.publish();
             let tick = self.next_tick();
             let can_read = self.can_read() && self.exhausted && !self.unreadable;
-            let can_direct = self.under_way.0 < WINDOW_EVENTS;
             tokio::select! {
                 biased;
                 Some((number, jobs, outcomes)) = self.flights.next() => self.landed(number, jobs, outcomes),
@@ -169,7 +161,7 @@ impl Runner {
                     if new.is_err() { break }
                     self.exhausted = false;
                 }
-                direct = receive(&mut self.direct), if can_direct => self.take_direct(direct),
+                direct = self.directs.receive() => self.take_direct(direct),
                 () = tokio::time::sleep(tick), if self.exhausted || !self.can_read() => self.tick(),
                 () = std::future::ready(()), if !self.exhausted && self.can_read() => {}
             }
@@ -179,13 +171,17 @@ impl Runner {
         self.lane.backend.close().await;
     }
 
+    /// Whether the backend may be given more.
+    pub(super) fn has_window(&self) -> bool {
+        self.under_way.0 < WINDOW_EVENTS && self.under_way.1 < WINDOW_BYTES
+    }
+
     fn can_read(&self) -> bool {
         let held = self.lane.health.trouble().is_some_and(|trouble| trouble.destination);
         self.known
             && !held
             && self.leaving.is_none()
-            && self.under_way.0 < WINDOW_EVENTS
-            && self.under_way.1 < WINDOW_BYTES
+            && self.has_window()
             && self.strands.has_room()
             && self.letters.is_empty()
             && (!self.careful || self.under_way.0 == 0)
@@ -318,7 +314,7 @@ impl Runner {
         }
         self.write_letters();
         self.settle_letters();
-        self.expire_direct(now);
+        self.tend_direct(now);
         self.exhausted = false;
         self.unreadable = false;
     }
@@ -331,9 +327,9 @@ impl Runner {
 
     fn next_tick(&self) -> Duration {
         let now = clock::now();
-        let open = !self.unsynced.is_empty() || !self.letters.is_empty() || !self.direct_open.is_empty();
+        let open = !self.unsynced.is_empty() || !self.letters.is_empty() || !self.directs.is_empty();
         let look = if open { LOOK_EVERY } else { Duration::from_secs(1) };
-        let due = self.strands.next_due().into_iter().chain(self.probe_due).min();
+        let due = self.strands.next_due().into_iter().chain(self.probe_due).chain(self.directs.pause()).min();
         due.map_or(look, |due| due.saturating_duration_since(now).min(look)).max(Duration::from_millis(1))
     }
 

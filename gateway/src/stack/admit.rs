@@ -169,7 +169,8 @@ impl Admit {
             });
         }
         for event in direct {
-            let direct = Direct { event: Arc::new(event), slot: Arc::clone(&slot), deadline: batch.deadline };
+            let direct =
+                Direct { event: Arc::new(event), slot: Arc::clone(&slot), deadline: batch.deadline, again_at: None };
             self.shared.lanes().send_direct(&direct);
         }
         Some(slot)

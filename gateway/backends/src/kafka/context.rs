@@ -12,7 +12,7 @@ use std::{
     borrow::Cow,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -39,6 +39,8 @@ pub(crate) struct Known {
     pub(crate) limit: AtomicUsize,
     /// The largest batch that is made now, whatever the limit.
     pub(crate) cap: AtomicUsize,
+    /// librdkafka said that no broker is connected, and none has answered since.
+    down: AtomicBool,
     alone_since: Mutex<Option<Instant>>,
     alarm: Mutex<Option<Alarm>>,
     last_error: Mutex<String>,
@@ -64,6 +66,7 @@ impl Known {
         Known {
             limit: AtomicUsize::new(limit),
             cap: AtomicUsize::new(usize::MAX),
+            down: AtomicBool::new(false),
             alone_since: Mutex::default(),
             alarm: Mutex::default(),
             last_error: Mutex::default(),
@@ -98,6 +101,19 @@ impl Known {
 
     pub(crate) fn take_alarm(&self) -> Option<Alarm> {
         self.alarm.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Whether no broker is connected, as far as librdkafka has said.
+    pub(crate) fn is_down(&self) -> bool {
+        self.down.load(Ordering::Relaxed)
+    }
+
+    /// Somebody answered.
+    pub(crate) fn answered(&self) {
+        // Most often it says so already, and every confirmation comes by here.
+        if self.is_down() {
+            self.down.store(false, Ordering::Relaxed);
+        }
     }
 
     /// The client's last error, in librdkafka's words; empty for none.
@@ -171,6 +187,9 @@ impl ClientContext for Context {
                 .unwrap_or(u32::MAX),
             round_trip_us: brokers().filter_map(|broker| broker.rtt.as_ref()).map(|rtt| rtt.avg).max().unwrap_or(0),
         };
+        if figures.brokers_up > 0 {
+            self.known.answered();
+        }
         *self.known.statistics.lock().unwrap_or_else(PoisonError::into_inner) = Some(figures);
     }
 
@@ -178,7 +197,9 @@ impl ClientContext for Context {
         tracing::debug!(target: "librdkafka", %error, "{reason}");
         let code = fault::code(&error);
         // That all brokers are down comes after what happened to each of them and says less.
-        if code != Code::AllBrokersDown {
+        if code == Code::AllBrokersDown {
+            self.known.down.store(true, Ordering::Relaxed);
+        } else {
             self.known.note_error(reason);
         }
         if code == Code::Fatal {
@@ -195,6 +216,7 @@ impl ProducerContext for Context {
     fn delivery(&self, result: &DeliveryResult<'_>, ticket: usize) {
         let outcome = match result {
             Ok(record) => {
+                self.known.answered();
                 let place = match self.place {
                     Some(place) => Cow::Borrowed(place),
                     None => topic::place(record.topic()),

@@ -105,7 +105,9 @@ impl Line {
         // Held while sending: two calls never mix, and the producer is not replaced under one.
         let state = self.lock();
         let mut refused = match &state.producer {
-            _ if state.closing => Some(Outcome::Retry(Why::new(Word::ShuttingDown, "the producer is being closed"))),
+            _ if state.closing => {
+                Some(Outcome::Retry(Why::new(Word::ShuttingDown, "the producer is being closed").untaken()))
+            }
             None => Some(state.instead.clone()),
             Some(_) => None,
         };
@@ -141,7 +143,7 @@ impl Line {
         let key = self.recipe.key(event);
         let record = self.recipe.record(event, &topic, &key, ticket, scratch);
         producer.send(record).map_err(|(error, _)| match fault::code(&error) {
-            Code::QueueFull => Outcome::Retry(Why::new(Word::Overloaded, "the producer's queue is full")),
+            Code::QueueFull => Outcome::Retry(Why::new(Word::Overloaded, "the producer's queue is full").untaken()),
             code => fault::outcome(code, &topic),
         })
     }

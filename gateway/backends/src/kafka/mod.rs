@@ -114,7 +114,8 @@ impl Backend for Kafka {
         let gate = self.line.reports.gate();
         if gate.is_held() || count > reports::PLACES_MAX {
             let hold = gate.hold();
-            let why = Why::new(Word::BackendUnavailable, "waits until an earlier failure was seen, to keep the order");
+            let why = Why::new(Word::BackendUnavailable, "waits until an earlier failure was seen, to keep the order")
+                .untaken();
             return Box::pin(async move {
                 drop(hold);
                 vec![Outcome::Retry(why); count]
@@ -149,6 +150,19 @@ impl Backend for Kafka {
             }
             Ok(())
         })
+    }
+
+    fn unreachable(&self) -> Option<Why> {
+        let down = self.line.known.is_down().then(|| self.line.known.last_error())?;
+        let reason = if down.is_empty() { "all brokers are down".to_owned() } else { down };
+        Some(Why::new(
+            Word::BackendUnavailable,
+            format!("no broker of {}: {reason}", self.line.settings.brokers.join(", ")),
+        ))
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.facts().map(|facts| facts.warnings()).unwrap_or_default()
     }
 
     fn figures(&self) -> Vec<(&'static str, f64)> {

@@ -66,6 +66,7 @@ pub(crate) fn look(line: &Line, runtime: &tokio::runtime::Handle) -> Result<Opti
         let code = fault::code(&error);
         unreachable_why(line, code)
     })?;
+    line.known.answered();
     let Some(topic) = topic else { return Ok(None) };
     let mut facts = of_topic(topic, &metadata)?;
     describe(line, topic, runtime, &mut facts);
