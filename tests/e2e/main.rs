@@ -8,6 +8,7 @@
 mod architecture;
 mod counting;
 mod direct;
+mod disk;
 mod drain;
 mod explain_run;
 mod fanout;

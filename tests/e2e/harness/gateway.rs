@@ -116,7 +116,13 @@ impl Place {
     /// Starts the gateway and waits until it is ready.
     #[track_caller]
     pub fn start(&self) -> Running<'_> {
-        let running = self.spawn();
+        self.start_in(&[])
+    }
+
+    /// As [`Place::start`], below another program: `strace -f …`.
+    #[track_caller]
+    pub fn start_in(&self, wrap: &[&str]) -> Running<'_> {
+        let running = self.spawn_in(wrap);
         eventually("the gateway is ready", 20, || {
             let text = running.stderr();
             assert!(!running.has_ended(), "the gateway ended while starting:\n{text}");
@@ -127,7 +133,18 @@ impl Place {
 
     /// Starts the gateway and waits for nothing.
     pub fn spawn(&self) -> Running<'_> {
+        self.spawn_in(&[])
+    }
+
+    /// As [`Place::spawn`], below another program that takes the gateway's command line as its last arguments.
+    pub fn spawn_in(&self, wrap: &[&str]) -> Running<'_> {
         let mut command = self.command(&["run", "--config", self.config.to_str().unwrap()]);
+        if let [program, arguments @ ..] = wrap {
+            let inner = command;
+            command = Command::new(program);
+            command.args(arguments).arg(inner.get_program()).args(inner.get_args());
+            command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?)))).current_dir(self.folder());
+        }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let stderr = Arc::new(Mutex::new(String::new()));
@@ -165,6 +182,18 @@ impl Running<'_> {
         self.stderr.lock().unwrap().clone()
     }
 
+    /// The gateway's own process, also when another program stands above it.
+    pub fn innermost(&self) -> u32 {
+        let mut pid = self.pid();
+        while let Some(child) = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))
+            .ok()
+            .and_then(|text| text.split_whitespace().next()?.parse().ok())
+        {
+            pid = child;
+        }
+        pid
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.lock().unwrap().id()
     }
@@ -175,6 +204,10 @@ impl Running<'_> {
 
     /// SIGKILL, and waits for the end.
     pub fn kill9(&self) {
+        let innermost = self.innermost();
+        if innermost != self.pid() {
+            let _gone = Command::new("kill").args(["-9", &innermost.to_string()]).status();
+        }
         let mut child = self.child.lock().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
@@ -182,7 +215,7 @@ impl Running<'_> {
 
     /// Sends a signal by name: `TERM`, `INT`.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().unwrap();
+        let status = Command::new("kill").args([&format!("-{name}"), &self.innermost().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
@@ -285,7 +318,11 @@ impl Running<'_> {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
+        let innermost = self.innermost();
         let child = self.child.get_mut().unwrap();
+        if innermost != child.id() && child.try_wait().ok().flatten().is_none() {
+            let _gone = Command::new("kill").args(["-9", &innermost.to_string()]).status();
+        }
         if child.try_wait().ok().flatten().is_none() {
             let _gone = child.kill();
             let _gone = child.wait();
