@@ -1,0 +1,155 @@
+"""Seeded bugs: each a name, what it breaks, and edits (file, old text, new text). The old text is there exactly once."""
+
+JOURNAL = "gateway/journal/src/"
+GATEWAY = "gateway/src/"
+
+BUGS = [
+    (
+        "ack-before-append-is-durable",
+        "the sender is told `durable` when the event is in a buffer",
+        [(GATEWAY + "stack/admit.rs", "None if wait_for > 0 =>", "None if wait_for == u64::MAX =>")],
+    ),
+    (
+        "ack-before-fsync",
+        "the mark moves before the group's sync",
+        [
+            (
+                JOURNAL + "committer.rs",
+                '    file.write_at(&filled.buf, end).map_err(|e| failed("write", e))?;\n',
+                '    file.write_at(&filled.buf, end).map_err(|e| failed("write", e))?;\n'
+                "    inner.mark.advance(header.last());\n",
+            )
+        ],
+    ),
+    (
+        "no-fsync-of-a-segment's-header",
+        "a rolled segment is used before its header is durable",
+        [(JOURNAL + "committer.rs", "    file.write_at(&page, 0)?;\n    file.sync_data()\n", "    file.write_at(&page, 0)\n")],
+    ),
+    (
+        "no-fsync-of-the-folder",
+        "a new segment is used before its name is durable",
+        [(JOURNAL + "tend.rs", "    disk.sync_dir(&dir)?;\n    Ok(file)", "    Ok(file)")],
+    ),
+    (
+        "fsync-is-tried-again",
+        "an fsync that failed is repeated, and believed",
+        [
+            (
+                JOURNAL + "committer.rs",
+                'file.sync_data().map_err(|e| failed("sync", e))?;',
+                'file.sync_data().or_else(|_| file.sync_data()).map_err(|e| failed("sync", e))?;',
+            )
+        ],
+    ),
+    (
+        "cursor-before-confirmation",
+        "an event counts as done when the backend has been given it",
+        [
+            (
+                GATEWAY + "lanes/run.rs",
+                "            let events: Events = jobs",
+                "            for job in jobs.iter().filter(|job| job.direct.is_none()) {\n"
+                "                self.reader.done(Lsn::from_raw(job.event.lsn));\n"
+                "            }\n"
+                "            let events: Events = jobs",
+            )
+        ],
+    ),
+    (
+        "cursor-over-a-gap",
+        "a saved cursor takes everything handed out for done",
+        [
+            (JOURNAL + "tracker.rs", "            low: self.low(),\n", "            low: self.frontier + 1,\n"),
+            (JOURNAL + "tracker.rs", "passed: self.passed.saturating_sub(behind),", "passed: self.passed,"),
+            (JOURNAL + "tracker.rs", "        let mut ranges = Vec::new();\n", "        let _ = behind;\n        let mut ranges = Vec::new();\n"),
+            (
+                JOURNAL + "tracker.rs",
+                "        let flight = self.open.keys()",
+                "        ranges.clear();\n        let flight = self.open.keys()",
+            ),
+        ],
+    ),
+    (
+        "an-error-is-success",
+        "a second failure of a delivery is taken for a confirmation",
+        [
+            (
+                GATEWAY + "lanes/outcome.rs",
+                "            Outcome::Retry(why) => {\n                self.trouble(&why, false);",
+                "            Outcome::Retry(_) if job.attempts > 0 => self.done(&job, &Position::default()),\n"
+                "            Outcome::Retry(why) => {\n                self.trouble(&why, false);",
+            )
+        ],
+    ),
+    (
+        "unroutable-is-dropped",
+        "an event without a route is acknowledged as a dead letter, and none is written",
+        [
+            (
+                GATEWAY + "stack/admit.rs",
+                "        if let Some((word, detail)) = &item.dead {\n            let death",
+                "        if let Some((word, detail)) = &item.dead {\n"
+                "            if *word == Word::NoRoute {\n                continue;\n            }\n            let death",
+            )
+        ],
+    ),
+    (
+        "full-is-swallowed",
+        "a journal without room is no reason to say no",
+        [
+            (
+                GATEWAY + "stack/admit.rs",
+                "            Err(journal::Closed::Full) => {\n",
+                "            Err(journal::Closed::Full) if !batch.is_empty() => 0,\n            Err(journal::Closed::Full) => {\n",
+            )
+        ],
+    ),
+    (
+        "duplicate-without-its-original",
+        "a repeat is acknowledged before the first one is durable",
+        [(GATEWAY + "middleware/dedupe.rs", "item.duplicate_of = lsn;", "item.duplicate_of = lsn.min(0);")],
+    ),
+    (
+        "lsn-used-again",
+        "after a crash the next LSN follows the last one that survived",
+        [(JOURNAL + "recovery/establish.rs", "survey.next + JUMP", "survey.next")],
+    ),
+    (
+        "torn-tail-is-data",
+        "checksums of events are not looked at",
+        [(JOURNAL + "format/group.rs", "(crc32c::crc32c(body) == row.crc).then_some(body)", "Some(body)")],
+    ),
+    (
+        "dead-letter-without-fsync",
+        "an event is done when its dead letter is in a buffer",
+        [(GATEWAY + "lanes/outcome.rs", ".filter(|(letter, _)| *letter <= durable)", ".filter(|_| durable >= Lsn::ZERO)")],
+    ),
+    (
+        "a-strand-overtakes",
+        "what comes for a parked strand does not wait behind it",
+        [(GATEWAY + "lanes/run.rs", "if !in_this_call && self.strands.is_waiting(strand)", "if !in_this_call && strand == 0")],
+    ),
+    (
+        "a-wrong-place-is-the-event's-fault",
+        "a missing destination makes dead letters",
+        [
+            (
+                GATEWAY + "lanes/outcome.rs",
+                "            Outcome::Destination(why) => {\n",
+                "            Outcome::Destination(why) if job.event.lsn > 0 => self.give_up(&job.event, &why, 1),\n"
+                "            Outcome::Destination(why) => {\n",
+            )
+        ],
+    ),
+    (
+        "a-batch-in-part",
+        "a refused event of a batch does not refuse the others, nor is it told",
+        [(GATEWAY + "stack/admit.rs", "    if refused == 0 || (", "    if refused < batch.len() || (")],
+    ),
+    (
+        "direct-after-the-first",
+        "`delivered` is said when one of the backends has confirmed",
+        [(GATEWAY.replace("gateway/", "transports/") + "ticket.rs", "left: AtomicU32::new(open)", "left: AtomicU32::new(open.min(1))")],
+    ),
+]
