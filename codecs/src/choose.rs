@@ -50,8 +50,8 @@ pub fn choose(message: &Message) -> &'static dyn Codec {
 /// The content type, unless it says nothing: `application/x-www-form-urlencoded` is what `curl -d` says of anything.
 pub(crate) fn declared(message: &Message) -> Option<&str> {
     let content_type = message.content_type.as_deref()?;
-    let says_nothing =
-        ["", "application/x-www-form-urlencoded"].iter().any(|n| essence(content_type).eq_ignore_ascii_case(n));
+    let essence = essence(content_type);
+    let says_nothing = essence.is_empty() || essence.eq_ignore_ascii_case("application/x-www-form-urlencoded");
     if says_nothing { None } else { Some(content_type) }
 }
 
@@ -61,5 +61,6 @@ pub(crate) fn is_ndjson(content_type: &str) -> bool {
 
 /// A media type without its parameters.
 pub(crate) fn essence(content_type: &str) -> &str {
-    content_type.split(';').next().unwrap_or_default().trim()
+    let end = content_type.bytes().position(|byte| byte == b';').unwrap_or(content_type.len());
+    content_type[..end].trim()
 }

@@ -24,7 +24,7 @@ impl Codec for Json {
         }
         is_valid_json(&message.payload, limits::JSON_DEPTH_MAX)?;
         let bare = Bare::new(message, content_type, cx)?;
-        Ok(Decoded::from_iter([bare.event(message.payload.clone())]))
+        Ok(Decoded::from_iter([bare.into_event(message.payload.clone())]))
     }
 
     fn encode(&self, event: EventView<'_>, out: &mut Vec<u8>) {

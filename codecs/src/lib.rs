@@ -11,6 +11,7 @@ mod choose;
 pub mod cloudevents;
 pub mod json;
 pub mod raw;
+mod time;
 
 use schemas::{AttributeFault, Attributes, Envelope, EventView, Message, Word, json::JsonFault};
 use smallvec::SmallVec;

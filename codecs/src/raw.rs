@@ -18,7 +18,7 @@ impl Codec for Raw {
             Err(_) => "application/octet-stream",
         });
         let bare = Bare::new(message, content_type, cx)?;
-        Ok(Decoded::from_iter([bare.event(message.payload.clone())]))
+        Ok(Decoded::from_iter([bare.into_event(message.payload.clone())]))
     }
 
     fn encode(&self, event: EventView<'_>, out: &mut Vec<u8>) {

@@ -4,12 +4,12 @@
 //! CloudEvents 1.0.2 asks for and makes the immutable [`Envelope`].
 use crate::{
     Envelope, Value, Word,
-    envelope::{CORE_NAMES, Extension, Extensions},
+    envelope::{CORE_NAMES, Extension, Extensions, Texts, core_place},
     limits,
     text::Span,
 };
 use bytes::Bytes;
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 /// The type of an attribute's value (CloudEvents 1.0.2, "Type System"); all others travel as their string form.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,7 +97,7 @@ impl Attributes {
     pub fn clone_with_room(&self, bytes: usize) -> Self {
         let mut text = String::with_capacity(self.text.len() + bytes);
         text.push_str(&self.text);
-        Attributes { text, specversion: self.specversion, core: self.core, extensions: self.extensions.clone() }
+        Attributes { text, specversion: self.specversion, core: self.core, extensions: Extensions::from_slice(&self.extensions) }
     }
 
     pub(crate) fn thaw(text: String, core: [Span; CORE_NAMES.len()], extensions: Extensions) -> Self {
@@ -130,10 +130,9 @@ impl Attributes {
             return self.set_specversion(value);
         }
         if self.text.len() + name.len() + value.len() > limits::ATTRIBUTES_BYTES_MAX {
-            let detail = format!("the attributes take more than {} bytes", limits::ATTRIBUTES_BYTES_MAX);
-            return Err(AttributeFault::new(Word::TooLarge, detail));
+            return Err(too_much());
         }
-        if let Some(place) = CORE_NAMES.iter().position(|core| *core == name) {
+        if let Some(place) = core_place(name) {
             let optional = place >= REQUIRED;
             self.core[place] = if optional && value.is_empty() { Span::NONE } else { self.push(value) };
             return Ok(());
@@ -155,9 +154,27 @@ impl Attributes {
         Ok(())
     }
 
+    /// Sets a core attribute to several pieces, one after the other.
+    ///
+    /// # Errors
+    /// As [`Attributes::set`].
+    pub fn set_joined(&mut self, name: &str, pieces: &[&str]) -> Result<(), AttributeFault> {
+        let Some(place) = core_place(name) else { return self.set(name, &pieces.concat(), Kind::String) };
+        let len: usize = pieces.iter().map(|piece| piece.len()).sum();
+        if self.text.len() + name.len() + len > limits::ATTRIBUTES_BYTES_MAX {
+            return Err(too_much());
+        }
+        let start = self.text.len();
+        for piece in pieces {
+            self.text.push_str(piece);
+        }
+        self.core[place] = Span::new(start, self.text.len());
+        Ok(())
+    }
+
     /// Removes an attribute, if it is there.
     pub fn remove(&mut self, name: &str) {
-        if let Some(place) = CORE_NAMES.iter().position(|core| *core == name) {
+        if let Some(place) = core_place(name) {
             self.core[place] = Span::NONE;
         }
         let text = std::mem::take(&mut self.text);
@@ -167,7 +184,7 @@ impl Attributes {
 
     /// An attribute's value, in its string form.
     pub fn get(&self, name: &str) -> Option<&str> {
-        if let Some(place) = CORE_NAMES.iter().position(|core| *core == name) {
+        if let Some(place) = core_place(name) {
             return self.core[place].of(&self.text);
         }
         self.extensions.iter().find(|ext| ext.name.of(&self.text) == Some(name))?.value.of(&self.text)
@@ -215,7 +232,8 @@ impl Attributes {
                 }
             }
         }
-        Ok(Envelope::new(self.text.into(), self.core, self.extensions, data))
+        let Attributes { text, specversion: _, core, extensions } = self;
+        Ok(Envelope::new(Arc::new(Texts { text, core, extensions }), data))
     }
 
     fn set_specversion(&mut self, value: &str) -> Result<(), AttributeFault> {
@@ -232,6 +250,11 @@ impl Attributes {
         self.text.push_str(value);
         Span::new(start, self.text.len())
     }
+}
+
+fn too_much() -> AttributeFault {
+    let detail = format!("the attributes take more than {} bytes", limits::ATTRIBUTES_BYTES_MAX);
+    AttributeFault::new(Word::TooLarge, detail)
 }
 
 /// U+0000–U+001F and U+007F–U+009F (CloudEvents 1.0.2, "Type System", String). Looks at all bytes: that runs many at a time.

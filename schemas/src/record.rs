@@ -24,7 +24,7 @@ use bytes::Bytes;
 use std::{fmt, time::SystemTime};
 
 pub use decode::{decode, decode_event, id_of};
-pub use encode::{encode_head, encode_head_with_id, encode_letter_head};
+pub use encode::{Parts, encode_head, encode_head_with_id, encode_letter_head, encode_parts};
 pub use show::{write_dead_letter, write_record};
 
 /// The version of the body that this code writes, and the highest `min_reader` that it can read.

@@ -1,7 +1,8 @@
-//! Text that shares its buffer: [`ByteStr`] is a slice of an `Arc<str>`, [`Span`] a place in a text.
+//! Text that shares its buffer: [`ByteStr`] is a text of its own or a part of an event's, [`Span`] a place in a text.
 //!
 //! An `Arc<str>` and not a `Bytes`, because giving out a `&str` from `Bytes` would validate UTF-8 each time (this
 //! workspace has no `unsafe`).
+use crate::envelope::Texts;
 use std::{
     fmt,
     hash::{Hash, Hasher},
@@ -16,7 +17,9 @@ pub struct ByteStr(Inner);
 #[derive(Clone)]
 enum Inner {
     Static(&'static str),
-    Shared(Arc<str>, Span),
+    Own(Arc<str>),
+    /// A part of the text that holds all attributes of an event.
+    Part(Arc<Texts>, Span),
 }
 
 impl ByteStr {
@@ -28,16 +31,20 @@ impl ByteStr {
         ByteStr(Inner::Static(text))
     }
 
-    /// The part of `text` at `span`; empty when there is none.
-    pub(crate) fn part(text: &Arc<str>, span: Span) -> Self {
-        if span.of(text).is_some() { ByteStr(Inner::Shared(Arc::clone(text), span)) } else { Self::EMPTY }
+    /// The part of `texts` at `span`; empty when there is none.
+    pub(crate) fn part(texts: &Arc<Texts>, span: Span) -> Self {
+        match span.of(&texts.text) {
+            Some("") | None => Self::EMPTY,
+            Some(_) => ByteStr(Inner::Part(Arc::clone(texts), span)),
+        }
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
         match &self.0 {
             Inner::Static(text) => text,
-            Inner::Shared(text, span) => span.of(text).unwrap_or_default(),
+            Inner::Own(text) => text,
+            Inner::Part(texts, span) => span.of(&texts.text).unwrap_or_default(),
         }
     }
 }
@@ -50,21 +57,19 @@ impl Default for ByteStr {
 
 impl From<String> for ByteStr {
     fn from(text: String) -> Self {
-        let span = Span::new(0, text.len());
-        ByteStr(Inner::Shared(text.into(), span))
+        ByteStr(Inner::Own(text.into()))
     }
 }
 
 impl From<&str> for ByteStr {
     fn from(text: &str) -> Self {
-        ByteStr(Inner::Shared(text.into(), Span::new(0, text.len())))
+        ByteStr(Inner::Own(text.into()))
     }
 }
 
 impl From<Arc<str>> for ByteStr {
     fn from(text: Arc<str>) -> Self {
-        let span = Span::new(0, text.len());
-        ByteStr(Inner::Shared(text, span))
+        ByteStr(Inner::Own(text))
     }
 }
 

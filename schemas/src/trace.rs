@@ -52,6 +52,15 @@ impl TraceContext {
         Some(TraceContext { trace_id, span_id, flags })
     }
 
+    /// As a `traceparent` of version 00, in a buffer of its own.
+    pub fn header(&self) -> Traceparent {
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        put_hex(&mut text[3..35], &self.trace_id);
+        put_hex(&mut text[36..52], &self.span_id);
+        text[HEADER_LEN - 1] += self.flags & SAMPLED;
+        Traceparent(text)
+    }
+
     /// A span below this one. The same `seed` gives the same span id, so that who writes the header and who reports the span
     /// agree without a word between them; other seeds give other ids, as random ones would.
     #[must_use]
@@ -79,7 +88,21 @@ impl TraceContext {
 /// As a `traceparent` of version 00.
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "00-{}-{}-{:02x}", to_hex(&self.trace_id), to_hex(&self.span_id), self.flags & SAMPLED)
+        f.write_str(self.header().as_str())
+    }
+}
+
+/// The text of a `traceparent`, without an allocation.
+#[derive(Clone, Copy, Debug)]
+pub struct Traceparent([u8; HEADER_LEN]);
+
+/// Characters of a `traceparent` of version 00.
+const HEADER_LEN: usize = 55;
+
+impl Traceparent {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
@@ -145,14 +168,19 @@ fn digit(byte: u8) -> Option<u8> {
     }
 }
 
-fn to_hex(bytes: &[u8]) -> String {
+/// Writes `bytes` as lower-case hex digits; `text` has two places for each.
+fn put_hex(text: &mut [u8], bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
     }
-    text
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    let mut text = vec![0; bytes.len() * 2];
+    put_hex(&mut text, bytes);
+    String::from_utf8(text).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -262,13 +262,20 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// How many bytes of `bytes` are neither quote, backslash nor control character. Eight at a time: strings are most of a
-/// payload.
+/// How many bytes of `bytes` are neither quote, backslash nor control character: strings are most of a payload. First in
+/// blocks, each compared as a whole (the compiler makes vector instructions of that), then eight at a time, then one.
 #[inline]
 pub(super) fn plain_run(bytes: &[u8]) -> usize {
+    const BLOCK: usize = 32;
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
     let mut at = 0;
+    while let Some(block) = bytes[at..].first_chunk::<BLOCK>() {
+        if block.iter().fold(false, |found, b| found | (*b == b'"') | (*b == b'\\') | (*b < 0x20)) {
+            break;
+        }
+        at += BLOCK;
+    }
     while let Some(chunk) = bytes[at..].first_chunk::<8>() {
         let word = u64::from_le_bytes(*chunk);
         // A high bit is set in each byte that is zero after the XOR, or below 0x20. False hits stand only above true ones.
@@ -406,7 +413,7 @@ mod tests {
         }
 
         #[test]
-        fn runs_end_where_a_loop_says(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+        fn runs_end_where_a_loop_says(bytes in proptest::collection::vec(prop_oneof![8 => 0x20u8..0x7f, 1 => any::<u8>()], 0..140)) {
             let slow = bytes.iter().take_while(|b| **b != b'"' && **b != b'\\' && **b >= 0x20).count();
             prop_assert_eq!(plain_run(&bytes), slow);
         }

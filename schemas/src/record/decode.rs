@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     AckLevel, Attributes, ByteStr, Death, Door, Envelope, Event, Headers, Kind, Mode, TraceContext, Word,
-    envelope::{CORE_NAMES, ENVELOPE_VERSION, Extension, Extensions},
+    envelope::{CORE_NAMES, ENVELOPE_VERSION, Extension, Extensions, Texts},
     limits,
     text::Span,
 };
@@ -100,7 +100,7 @@ enum Key {
 
 /// What the sections said; strings as places in a text that comes later.
 #[derive(Debug, Default)]
-struct Sections {
+struct Sections<'a> {
     seen: u32,
     /// Where the next string stands in the text.
     next: usize,
@@ -112,12 +112,12 @@ struct Sections {
     message: Option<(Mode, [Span; 3])>,
     attributes: Option<AttributeSpans>,
     headers: Vec<(Span, Span)>,
-    text: Option<Arc<str>>,
+    text: Option<&'a str>,
     data: Option<Bytes>,
 }
 
-impl Sections {
-    fn read(&mut self, cursor: &mut Cursor<'_>, body: &Bytes) -> Result<(), RecordError> {
+impl<'a> Sections<'a> {
+    fn read(&mut self, cursor: &mut Cursor<'a>, body: &Bytes) -> Result<(), RecordError> {
         while self.data.is_none() {
             let offset = cursor.at();
             let tag = cursor.u8()?;
@@ -142,7 +142,7 @@ impl Sections {
         if cursor.is_at_end() { Ok(()) } else { Err(cursor.corrupt("something follows the data")) }
     }
 
-    fn section(&mut self, tag: u8, offset: usize, part: &mut Cursor<'_>) -> Result<(), RecordError> {
+    fn section(&mut self, tag: u8, offset: usize, part: &mut Cursor<'a>) -> Result<(), RecordError> {
         match tag {
             tag::PLACE => self.place = Some(read_place(part)?),
             tag::DOOR => self.door = Some([self.len(part)?, self.len(part)?, self.len(part)?, self.len(part)?]),
@@ -178,7 +178,7 @@ impl Sections {
                 if text.len() > TEXT_BYTES_MAX {
                     return Err(part.corrupt("more text than a record can have"));
                 }
-                self.text = Some(Arc::from(text));
+                self.text = Some(text);
             }
             tag => return Err(RecordError::UnknownSection { tag, offset }),
         }
@@ -241,14 +241,16 @@ impl Sections {
 
     fn build(self, kind: RecordKind, lsn: u64) -> Result<Record, RecordError> {
         let place = self.place.ok_or(missing("the section place is missing"))?;
-        let text = Texts(self.text.ok_or(missing("the section text is missing"))?);
-        let attributes = self.attributes.ok_or(missing("the section attributes is missing"))?;
-        text.check(&attributes)?;
+        let text = self.text.ok_or(missing("the section text is missing"))?;
+        let AttributeSpans { is_event, core, extensions } =
+            self.attributes.ok_or(missing("the section attributes is missing"))?;
+        let text = Text(Arc::new(Texts { text: text.to_owned(), core, extensions }));
+        text.check()?;
         let [listener, principal, tenant, subject] = self.door.ok_or(missing("the section door is missing"))?;
         let common = Common {
             lsn,
             place,
-            attributes,
+            is_event,
             data: self.data.ok_or(missing("the section data is missing"))?,
             door: Door {
                 listener: text.get(listener)?,
@@ -280,8 +282,8 @@ fn missing(what: &'static str) -> RecordError {
 struct Common {
     lsn: u64,
     place: Place,
-    text: Texts,
-    attributes: AttributeSpans,
+    text: Text,
+    is_event: bool,
     data: Bytes,
     door: Door,
     headers: Headers,
@@ -290,14 +292,14 @@ struct Common {
 
 impl Common {
     fn letter(self, (mode, texts): (Mode, [Span; 3])) -> Result<Record, RecordError> {
-        let AttributeSpans { is_event, core, extensions } = self.attributes;
+        let Texts { text, core, extensions } = &*self.text.0;
         let [content_type, tracestate, dedupe_id] = texts;
         Ok(Record::Letter(DoorLetter {
             lsn: self.lsn,
             payload: self.data,
             content_type: self.text.optional(content_type)?,
             mode,
-            attributes: Attributes::restore(self.text.0.to_string(), is_event, core, extensions),
+            attributes: Attributes::restore(text.clone(), self.is_event, *core, extensions.clone()),
             headers: self.headers,
             door: self.door,
             received: self.place.received,
@@ -309,11 +311,11 @@ impl Common {
     }
 
     fn event(self, route: Option<Span>, key: Key) -> Result<Record, RecordError> {
-        let AttributeSpans { is_event: _, core, extensions } = self.attributes;
-        if core[..3].iter().any(|span| span.of(&self.text.0).is_none_or(str::is_empty)) {
+        let Texts { text, core, extensions: _ } = &*self.text.0;
+        if core[..3].iter().any(|span| span.of(text).is_none_or(str::is_empty)) {
             return Err(missing("a required attribute is missing"));
         }
-        let envelope = Envelope::new(Arc::clone(&self.text.0), core, extensions, self.data);
+        let envelope = Envelope::new(Arc::clone(&self.text.0), self.data);
         let key = match key {
             Key::Own(span) => self.text.get(span)?,
             Key::Of(name) => envelope.get_shared(name).ok_or(missing("the attribute of the key is missing"))?,
@@ -346,12 +348,12 @@ fn read_place(part: &mut Cursor<'_>) -> Result<Place, RecordError> {
     Ok(Place { lanes, received: SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos), trace, level })
 }
 
-/// The record's one text.
-struct Texts(Arc<str>);
+/// The record's one text, with its attributes.
+struct Text(Arc<Texts>);
 
-impl Texts {
+impl Text {
     fn get(&self, span: Span) -> Result<ByteStr, RecordError> {
-        match span.of(&self.0) {
+        match span.of(&self.0.text) {
             Some("") => Ok(ByteStr::EMPTY),
             Some(_) => Ok(ByteStr::part(&self.0, span)),
             None => Err(RecordError::Corrupt { offset: 0, what: "a string that is not in the text" }),
@@ -368,10 +370,11 @@ impl Texts {
     }
 
     /// Every place must be in the text, between characters.
-    fn check(&self, attributes: &AttributeSpans) -> Result<(), RecordError> {
-        let extensions = attributes.extensions.iter().flat_map(|extension| [extension.name, extension.value]);
-        let mut places = attributes.core.iter().copied().filter(|span| span.is_some()).chain(extensions);
-        if places.all(|span| span.of(&self.0).is_some()) {
+    fn check(&self) -> Result<(), RecordError> {
+        let Texts { text, core, extensions } = &*self.0;
+        let extensions = extensions.iter().flat_map(|extension| [extension.name, extension.value]);
+        let mut places = core.iter().copied().filter(|span| span.is_some()).chain(extensions);
+        if places.all(|span| span.of(text).is_some()) {
             return Ok(());
         }
         Err(RecordError::Corrupt { offset: 0, what: "an attribute that is not in the text" })

@@ -3,7 +3,7 @@ use super::{
     DETAIL_BYTES_MAX, DoorLetter, HEADER_LEN, MIN_READER, RecordKind, TEXT_BYTES_MAX, VERSION, cursor::put_varint, tag,
 };
 use crate::{
-    AckLevel, Death, Door, Event, Headers, Mode, TraceContext,
+    AckLevel, Death, Door, Envelope, Event, Headers, Mode, TraceContext,
     envelope::{CORE_NAMES, ENVELOPE_VERSION, Extensions},
     text::Span,
 };
@@ -13,6 +13,33 @@ use std::time::{Duration, SystemTime};
 /// An envelope's or a letter's text, and its attributes as places in it.
 type Spans<'a> = (&'a str, &'a [Span; CORE_NAMES.len()], &'a Extensions);
 
+/// An event to be written, borrowed from wherever its parts are: what [`Event`] owns.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts<'a> {
+    /// The lanes it goes to: bit n = lane n.
+    pub lanes: u64,
+    /// The event.
+    pub envelope: &'a Envelope,
+    /// The door it came through.
+    pub door: &'a Door,
+    /// Headers kept by allow-list.
+    pub headers: &'a Headers,
+    /// When its message was received.
+    pub received: SystemTime,
+    /// The gateway's own span of this message.
+    pub trace: TraceContext,
+    /// The name of the first route that matched; empty for none.
+    pub route: &'a str,
+    /// The ack level of its path.
+    pub level: AckLevel,
+    /// The order key; `None`: as [`crate::event::order_key`] finds it.
+    pub key: Option<&'a str>,
+    /// What a resend of the event is known by.
+    pub id: Option<&'a [u8; 16]>,
+    /// Set when it is a dead letter.
+    pub death: Option<&'a Death>,
+}
+
 /// Appends all of an event's record but the data itself, which must follow as it is (`event.envelope.data()`).
 pub fn encode_head(out: &mut Vec<u8>, event: &Event) {
     encode_head_with_id(out, event, None);
@@ -20,35 +47,56 @@ pub fn encode_head(out: &mut Vec<u8>, event: &Event) {
 
 /// The same, with what a resend of the event is known by ([`super::id_of`] finds it again).
 pub fn encode_head_with_id(out: &mut Vec<u8>, event: &Event, id: Option<&[u8; 16]>) {
+    let Event { lsn: _, lanes, envelope, door, headers, received, trace, route, level, key, death } = event;
+    encode_parts(
+        out,
+        &Parts {
+            lanes: *lanes,
+            envelope,
+            door,
+            headers,
+            received: *received,
+            trace: *trace,
+            route,
+            level: *level,
+            key: Some(key),
+            id,
+            death: death.as_deref(),
+        },
+    );
+}
+
+/// As [`encode_head`], of an event whose parts are in several places.
+pub fn encode_parts(out: &mut Vec<u8>, event: &Parts<'_>) {
     let kind = if event.death.is_some() { RecordKind::Dead } else { RecordKind::Event };
     out.reserve(256 + event.envelope.size() - event.envelope.data().len());
     let place = Place { lanes: event.lanes, received: event.received, trace: event.trace, level: event.level };
-    begin(out, kind, &place, id, &event.door);
+    begin(out, kind, &place, event.id, event.door);
     if !event.route.is_empty() {
         section(out, tag::ROUTE, |out| put_varint(out, event.route.len()));
     }
-    let key_source = key_source(event);
+    let (key_source, own_key) = key_source(event);
     section(out, tag::KEY, |out| {
         out.push(key_source);
         if key_source == KEY_OWN {
-            put_varint(out, event.key.len());
+            put_varint(out, own_key.len());
         }
     });
-    if let Some(death) = &event.death {
+    if let Some(death) = event.death {
         section(out, tag::DEATH, |out| put_death(out, death));
     }
     let spans = event.envelope.spans();
     section(out, tag::ATTRIBUTES, |out| put_attributes(out, true, spans));
-    put_headers(out, &event.headers);
+    put_headers(out, event.headers);
     text_section(out, |out| {
-        put_door_text(out, &event.door);
+        put_door_text(out, event.door);
         out.put_slice(event.route.as_bytes());
         if key_source == KEY_OWN {
-            out.put_slice(event.key.as_bytes());
+            out.put_slice(own_key.as_bytes());
         }
-        put_death_text(out, event.death.as_deref());
+        put_death_text(out, event.death);
         put_attributes_text(out, spans);
-        put_headers_text(out, &event.headers);
+        put_headers_text(out, event.headers);
     });
     put_data_head(out, event.envelope.data().len());
 }
@@ -89,10 +137,16 @@ pub(super) const KEY_OWN: u8 = 0;
 /// What a key can be taken from, numbered from 1.
 pub(super) const KEY_SOURCES: [&str; 3] = ["partitionkey", "subject", "source"];
 
-fn key_source(event: &Event) -> u8 {
-    let is_it = |name: &&str| event.envelope.get(name).is_some_and(|value| value.text == event.key.as_str());
-    let place = KEY_SOURCES.iter().position(is_it).map_or(0, |place| place + 1);
-    u8::try_from(place).unwrap_or(KEY_OWN)
+/// Where the key comes from, and the key itself if that is nowhere else.
+fn key_source<'a>(event: &Parts<'a>) -> (u8, &'a str) {
+    let text = |name: &str| event.envelope.get(name).map(|value| value.text);
+    let place = match event.key {
+        Some(key) => KEY_SOURCES.iter().position(|name| text(name) == Some(key)),
+        // The first that is not empty; `source` always is there.
+        None => KEY_SOURCES.iter().position(|name| text(name).is_some_and(|text| !text.is_empty())),
+    };
+    let source = place.and_then(|place| u8::try_from(place + 1).ok());
+    (source.unwrap_or(KEY_OWN), event.key.unwrap_or_default())
 }
 
 /// The `place` section: lanes u64, received u64 (ns since 1970), trace id, span id, flags u8, level u8.
