@@ -12,7 +12,6 @@ use gateway::{
     lanes::Lanes,
     router::{Route, RoutePlan, Unrouted},
 };
-use prometheus_client::metrics::counter::Counter;
 use schemas::{AckLevel, Attributes, Door, Envelope, EventView, Kind};
 use std::{
     hint::black_box,
@@ -31,7 +30,7 @@ fn plan(predicates: impl Iterator<Item = String>) -> RoutePlan {
         lanes: 2,
         level: AckLevel::Durable,
         go_on: false,
-        matched: Counter::default(),
+        matched: gateway::telemetry::metrics::Count::default(),
         errors: AtomicU64::new(0),
     };
     RoutePlan::new(predicates.map(route).collect(), Unrouted::Drop, Arc::new(Lanes::default()))

@@ -213,7 +213,7 @@ impl Explainer {
                     headers: batch.headers.clone(),
                     received: batch.received,
                     trace: batch.trace,
-                    route: view.route.clone(),
+                    route: batch.route_name(view.route),
                     level: item.level,
                     key: schemas::order_key(&view.envelope),
                     death: None,

@@ -1,5 +1,5 @@
 //! W3C Trace Context: `traceparent` and `tracestate`, parsed strictly. An invalid header is ignored and a new trace starts.
-use crate::limits;
+use crate::{ByteStr, limits};
 use std::fmt;
 
 /// One place in a trace (W3C Trace Context level 1, section 3.2).
@@ -77,6 +77,11 @@ impl TraceContext {
     /// The trace id as 32 lower-case hex digits.
     pub fn trace_id_hex(&self) -> String {
         to_hex(&self.trace_id)
+    }
+
+    /// The same as a text that can be shared.
+    pub fn trace_id_text(&self) -> ByteStr {
+        self.header().as_str().get(3..35).unwrap_or_default().into()
     }
 
     /// The span id as 16 lower-case hex digits.

@@ -10,10 +10,10 @@ pub mod view;
 use crate::{
     lanes::Lanes,
     stack::{Batch, Item, Stack, View},
+    telemetry::metrics::Count,
 };
 use cesql::Expression;
 use index::Index;
-use prometheus_client::metrics::counter::Counter;
 use schemas::{AckLevel, ByteStr, Door, EventView, ItemVerdict, Refusal, Word};
 use smallvec::SmallVec;
 use std::{
@@ -54,7 +54,7 @@ pub struct Route {
     /// Whether routes below are looked at, too.
     pub go_on: bool,
     /// Events that it took.
-    pub matched: Counter,
+    pub matched: Count,
     /// Predicates that erred, for `status`.
     pub errors: AtomicU64,
 }
@@ -161,17 +161,16 @@ impl RoutePlan {
 
     /// Views of the routes that have no pipeline: the event as it is.
     fn plain_views(&self, item: &mut Item) {
-        let (mut lanes, mut name) = (0, ByteStr::EMPTY);
-        for route in item.routes.iter().filter_map(|number| self.routes.get(*number as usize)) {
-            if route.pipeline.is_none() {
-                if lanes == 0 {
-                    name = route.name.clone();
-                }
-                lanes |= route.lanes;
+        let (mut lanes, mut first) = (0, 0);
+        for number in &item.routes {
+            let Some(route) = self.routes.get(*number as usize).filter(|route| route.pipeline.is_none()) else { continue };
+            if lanes == 0 {
+                first = *number;
             }
+            lanes |= route.lanes;
         }
         if lanes != 0 {
-            item.views.push(View { envelope: item.envelope.clone(), lanes, route: name });
+            item.views.push(View { envelope: item.envelope.clone(), lanes, route: first });
         }
     }
 
@@ -233,7 +232,8 @@ impl Router {
     }
 }
 
-type BatchFuture = Pin<Box<dyn Future<Output = Result<Batch, Refusal>> + Send>>;
+/// What a pipeline makes of a batch.
+pub type BatchFuture = Pin<Box<dyn Future<Output = Result<Batch, Refusal>> + Send>>;
 
 impl Service<Batch> for Router {
     type Response = Batch;
@@ -245,11 +245,24 @@ impl Service<Batch> for Router {
     }
 
     fn call(&mut self, mut batch: Batch) -> BatchFuture {
+        match self.route(&mut batch) {
+            Some(pipelines) => self.run_pipelines(pipelines, batch),
+            None => Box::pin(ready(Ok(batch))),
+        }
+    }
+}
+
+/// Routes whose pipelines have still to run, ascending.
+pub type Pipelines = SmallVec<[u32; 4]>;
+
+impl Router {
+    /// Routes all events that are alive. `None`: that was all; else the pipelines that must run ([`Router::run_pipelines`]).
+    pub fn route(&self, batch: &mut Batch) -> Option<Pipelines> {
         batch.plan = Some(Arc::clone(&self.plan));
         for (item, door) in batch.alive() {
             self.plan.route_item(item, door);
         }
-        let mut pipelines: SmallVec<[u32; 4]> = SmallVec::new();
+        let mut pipelines = Pipelines::new();
         for (item, _) in batch.alive() {
             self.plan.plain_views(item);
             let with_pipeline =
@@ -257,11 +270,16 @@ impl Service<Batch> for Router {
             pipelines.extend(item.routes.iter().filter(with_pipeline).copied());
         }
         if pipelines.is_empty() {
-            self.plan.ask_lanes(&mut batch);
-            return Box::pin(ready(Ok(batch)));
+            self.plan.ask_lanes(batch);
+            return None;
         }
         pipelines.sort_unstable();
         pipelines.dedup();
+        Some(pipelines)
+    }
+
+    /// Runs the pipelines of routes, and ends the routing.
+    pub fn run_pipelines(&self, pipelines: Pipelines, mut batch: Batch) -> BatchFuture {
         let plan = Arc::clone(&self.plan);
         Box::pin(async move {
             for number in pipelines {
@@ -302,7 +320,7 @@ async fn run_pipeline(plan: &RoutePlan, number: u32, mut batch: Batch) -> Result
     for (place, view) in places.into_iter().zip(through.items) {
         let Some(item) = batch.items.get_mut(place) else { continue };
         match view.fate {
-            None => merge_view(item, View { envelope: view.envelope, lanes: route.lanes, route: route.name.clone() }),
+            None => merge_view(item, View { envelope: view.envelope, lanes: route.lanes, route: number }),
             Some(ItemVerdict::Refused(word, detail)) => item.fate = Some(ItemVerdict::Refused(word, detail)),
             // A drop, or a duplicate of this route only, removes this route's lanes only.
             Some(ItemVerdict::Dropped(_) | ItemVerdict::Duplicate | ItemVerdict::Kept { .. }) => {}

@@ -77,6 +77,7 @@ fn forget_letters(shared: &Shared, keep: Duration) {
 #[allow(clippy::cast_precision_loss, reason = "gauges are floating point")]
 fn gauges(shared: &Shared) {
     let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    shared.ring.tune();
     let stats = shared.journal.stats();
     shared.metrics.journal_size.set(number(stats.used_bytes));
     shared.metrics.journal_capacity.set(number(stats.capacity_bytes));

@@ -2,11 +2,12 @@
 //!
 //! A batch is kept as a whole: one append for all its journaled events, then the direct ones into their lanes' windows. Before
 //! this step nothing was kept; after it nobody can cancel what was.
-use super::{Batch, batch::Claims, count};
-use crate::{ids::Key, lanes::Direct, state::Shared};
+use super::{Batch, Item, View, batch::Claims, count};
+use crate::{lanes::Direct, state::Shared};
+use bytes::Bytes;
 use journal::Encoded;
 use schemas::{
-    AckLevel, ByteStr, Death, Event, ItemReceipt, ItemVerdict, Items, Receipt, Refusal, Verdict, Word, record,
+    AckLevel, ByteStr, Death, Envelope, Event, ItemReceipt, ItemVerdict, Items, Receipt, Refusal, Verdict, Word, record,
 };
 use smallvec::SmallVec;
 use std::{cell::RefCell, sync::Arc, time::Duration};
@@ -21,19 +22,13 @@ pub struct Admit {
     shared: Arc<Shared>,
 }
 
-/// The records of one batch, encoded side by side: heads in one buffer, data as slices of the payload.
-#[derive(Default)]
-struct Scratch {
-    heads: Vec<u8>,
-    ends: Vec<usize>,
-}
-
-/// A record to be, and what a resend of it is known by.
-type Identified = (Event, Option<Key>);
+/// Most bytes of heads that a thread's scratch keeps from one batch to the next.
+const SCRATCH_KEPT: usize = 1 << 20;
 
 thread_local! {
-    /// One scratch per edge thread, so that encoding allocates nothing.
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
+    /// The heads of one batch's records, side by side; data is gathered from the payload. One per edge thread, so that encoding
+    /// allocates nothing.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Admit {
@@ -53,21 +48,13 @@ impl Admit {
             }
             mark_dead(&mut batch);
         }
-        let events = events_of(&batch);
-        let direct = events.iter().any(|(event, _)| event.level == AckLevel::Delivered);
-        let (stored, direct) = if direct {
-            let (direct, stored): (Vec<_>, _) =
-                events.into_iter().partition(|(event, _)| event.level == AckLevel::Delivered);
-            (stored, direct.into_iter().map(|(event, _)| event).collect())
-        } else {
-            (events, Vec::new())
-        };
+        let direct = direct_events(&batch);
         if let Err(refusal) = self.direct_room(&direct) {
             batch.hold(refusal);
             return Err(Box::new(batch));
         }
-        let lsn = match self.append(&stored) {
-            Ok(lsn) => lsn,
+        let (stored, lsn) = match self.append(&batch) {
+            Ok(kept) => kept,
             Err(journal::Closed::Busy) => {
                 batch.hold_briefly(
                     Refusal::new(Word::Overloaded, "the journal is writing a full group").retry_after(BUSY),
@@ -86,7 +73,7 @@ impl Admit {
                 return Ok(Err(refusal));
             }
         };
-        Ok(Ok(self.kept(batch, stored.len(), lsn, direct)))
+        Ok(Ok(self.kept(batch, stored, lsn, direct)))
     }
 
     /// Everything after the append: nothing here can fail.
@@ -114,29 +101,29 @@ impl Admit {
         ticket.observed(batch.meter, stamp)
     }
 
-    /// One append for all events; 0 when there are none.
-    fn append(&self, events: &[Identified]) -> Result<u64, journal::Closed> {
-        if events.is_empty() {
-            return Ok(0);
-        }
-        SCRATCH.with_borrow_mut(|scratch| {
-            scratch.heads.clear();
-            scratch.ends.clear();
-            for (event, id) in events {
-                record::encode_head_with_id(&mut scratch.heads, event, id.as_ref());
-                scratch.ends.push(scratch.heads.len());
+    /// One append for all events that are stored: how many records those are, and the last one's LSN; 0 when there are none.
+    fn append(&self, batch: &Batch) -> Result<(usize, u64), journal::Closed> {
+        SCRATCH.with_borrow_mut(|heads| {
+            heads.clear();
+            let mut places: SmallVec<[(usize, &Bytes, u64); 1]> = SmallVec::with_capacity(batch.items.len());
+            for_each_record(batch, |parts, envelope| {
+                record::encode_parts(heads, parts);
+                places.push((heads.len(), envelope.data(), parts.lanes));
+            });
+            if places.is_empty() {
+                return Ok((0, 0));
             }
+            let mut entries: SmallVec<[Encoded<'_>; 1]> = SmallVec::with_capacity(places.len());
             let mut start = 0;
-            let entries: SmallVec<[Encoded<'_>; 1]> = events
-                .iter()
-                .zip(&scratch.ends)
-                .map(|((event, _), end)| {
-                    let head = &scratch.heads[start..*end];
-                    start = *end;
-                    Encoded::gathered(head, event.envelope.data(), event.lanes)
-                })
-                .collect();
-            self.shared.journal.append(&entries).map(journal::Lsn::get)
+            for (end, data, lanes) in places {
+                entries.push(Encoded::gathered(&heads[start..end], data, lanes));
+                start = end;
+            }
+            let appended = self.shared.journal.append(&entries).map(|lsn| (entries.len(), lsn.get()));
+            if heads.capacity() > SCRATCH_KEPT {
+                *heads = Vec::new();
+            }
+            appended
         })
     }
 
@@ -216,46 +203,70 @@ fn mark_dead(batch: &mut Batch) {
     }
 }
 
-/// The records and direct events of a batch: one per view of an item that is alive.
-fn events_of(batch: &Batch) -> Vec<Identified> {
-    let mut events = Vec::with_capacity(batch.items.len());
+/// The records of a batch: one per view of an item that is alive and stored, or its dead letter.
+fn for_each_record<'b>(batch: &'b Batch, mut take: impl FnMut(&record::Parts<'_>, &'b Envelope)) {
+    let parts = |envelope: &'b Envelope, lanes, route: &'b str, level| record::Parts {
+        lanes,
+        envelope,
+        door: &batch.door,
+        headers: &batch.headers,
+        received: batch.received,
+        trace: batch.trace,
+        route,
+        level,
+        key: None,
+        id: None,
+        death: None,
+    };
     for item in batch.items.iter().filter(|item| item.is_alive()) {
-        let event = |envelope: &schemas::Envelope, lanes, route: &ByteStr| Event {
-            lsn: 0,
-            lanes,
-            envelope: envelope.clone(),
-            door: batch.door.clone(),
-            headers: batch.headers.clone(),
-            received: batch.received,
-            trace: batch.trace,
-            route: route.clone(),
-            level: item.level,
-            key: schemas::order_key(envelope),
-            death: None,
-        };
         if let Some((word, detail)) = &item.dead {
             let death =
                 Death { word: *word, detail: detail.clone(), backend: ByteStr::EMPTY, attempts: 0, first_lsn: 0 };
-            let mut letter = event(&item.envelope, 1, &ByteStr::EMPTY);
-            letter.death = Some(Box::new(death));
-            events.push((letter, item.id));
+            let letter = record::Parts { id: item.id.as_ref(), death: Some(&death), ..parts(&item.envelope, 1, "", item.level) };
+            take(&letter, &item.envelope);
             continue;
         }
-        events.extend(item.views.iter().map(|view| (event(&view.envelope, view.lanes, &view.route), item.id)));
+        if item.level == AckLevel::Delivered {
+            continue;
+        }
+        for view in &item.views {
+            let route = batch.route(view.route).map_or("", |route| route.name.as_str());
+            let record = record::Parts { id: item.id.as_ref(), ..parts(&view.envelope, view.lanes, route, item.level) };
+            take(&record, &view.envelope);
+        }
     }
-    events
+}
+
+/// The direct events of a batch: one per view of an item that is alive and not stored.
+fn direct_events(batch: &Batch) -> Vec<Event> {
+    let is_direct = |item: &&Item| item.is_alive() && item.dead.is_none() && item.level == AckLevel::Delivered;
+    let event = |item: &Item, view: &View| Event {
+        lsn: 0,
+        lanes: view.lanes,
+        envelope: view.envelope.clone(),
+        door: batch.door.clone(),
+        headers: batch.headers.clone(),
+        received: batch.received,
+        trace: batch.trace,
+        route: batch.route_name(view.route),
+        level: item.level,
+        key: schemas::order_key(&view.envelope),
+        death: None,
+    };
+    let items = batch.items.iter().filter(is_direct);
+    items.flat_map(|item| item.views.iter().map(move |view| event(item, view))).collect()
 }
 
 /// What the sender will be told, and the LSN that must be durable before it is true (0: nothing to wait for).
 fn receipt(batch: &Batch, lsn: u64) -> (Receipt, u64) {
-    let kept = |item: &&super::Item| item.is_alive();
+    let kept = |item: &&Item| item.is_alive();
     let level = batch.items.iter().filter(kept).map(|item| item.level).min().unwrap_or(AckLevel::Durable);
     let durable = batch.items.iter().filter(kept).any(|item| item.level == AckLevel::Durable);
     let copies = batch.items.iter().map(|item| item.duplicate_of).max().unwrap_or(0);
     let wait_for = if durable { lsn.max(copies) } else { copies };
     let detail = batch.wants.detail || batch.wants.partial;
     let items = if detail { Items::Each(item_receipts(batch)) } else { Items::All };
-    let trace_id = if batch.wants.detail { batch.trace.trace_id_hex().into() } else { ByteStr::EMPTY };
+    let trace_id = if batch.wants.detail { batch.trace.trace_id_text() } else { ByteStr::EMPTY };
     (Receipt { level, trace_id, items, reply: None }, wait_for)
 }
 

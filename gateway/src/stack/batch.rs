@@ -4,7 +4,7 @@
 //! the sender gets one answer per event, in the message's order.
 use super::epoch::Inside;
 use crate::{
-    router::RoutePlan,
+    router::{Route, RoutePlan},
     telemetry::{Meter, spans::MessageSpan},
 };
 use schemas::{
@@ -103,8 +103,8 @@ pub struct View {
     pub envelope: Envelope,
     /// Bit n = lane n.
     pub lanes: u64,
-    /// The first route that sends it there.
-    pub route: ByteStr,
+    /// The first route that sends it there: its number in [`Batch::plan`].
+    pub route: u32,
 }
 
 /// Something that a middleware took for a batch: a rate, a place in a dedupe table. Dropped without [`Claim::keep`] it gives
@@ -224,6 +224,16 @@ impl Batch {
             item.routes.clear();
             item.dead = None;
         }
+    }
+
+    /// The name of a route of the generation that routed the batch.
+    pub fn route_name(&self, number: u32) -> ByteStr {
+        self.route(number).map(|route| route.name.clone()).unwrap_or_default()
+    }
+
+    /// A route of the generation that routed the batch.
+    pub fn route(&self, number: u32) -> Option<&Route> {
+        self.plan.as_ref()?.routes().get(number as usize)
     }
 
     /// Events of the message, unreadable ones among them.

@@ -4,7 +4,6 @@
 use super::Batch;
 use crate::{lanes::Lanes, state::Shared};
 use schemas::{AckLevel, ItemVerdict, Word};
-use std::sync::Arc;
 
 /// Counts a batch of which nothing was kept. Events that were good are counted under the first bad one's word.
 pub fn refused(batch: &Batch) {
@@ -32,7 +31,14 @@ pub fn kept(shared: &Shared, batch: &Batch) {
         batch.meter.refused(fault.word, 1);
     }
     // The generation that routed it knows its lanes; a batch that was not routed has only dead letters.
-    let lanes = batch.plan.as_ref().map_or_else(|| shared.lanes(), |plan| Arc::clone(plan.lanes()));
+    let unrouted;
+    let lanes: &Lanes = match &batch.plan {
+        Some(plan) => plan.lanes(),
+        None => {
+            unrouted = shared.lanes();
+            &unrouted
+        }
+    };
     let (mut levels, mut targets) = ([0u64; 3], 0u64);
     for item in &batch.items {
         match &item.fate {
@@ -41,11 +47,11 @@ pub fn kept(shared: &Shared, batch: &Batch) {
             Some(ItemVerdict::Duplicate) => batch.meter.duplicate(1),
             Some(ItemVerdict::Kept { .. }) | None => {
                 levels[item.level as usize] += 1;
-                targets += entered(&lanes, item);
+                targets += entered(lanes, item);
             }
         }
         for number in &item.routes {
-            if let Some(route) = batch.plan.as_ref().and_then(|plan| plan.routes().get(*number as usize)) {
+            if let Some(route) = batch.route(*number) {
                 route.matched.inc();
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! MQTT must not answer "no" to what may succeed later, so its messages wait here, with their room still reserved; HTTP refuses
 //! at once. The first attempt runs without a wait and without a clone of the stack.
-use super::{Batch, Stack, admit::Admit, epoch::Epoch};
+use super::{Batch, Course, Gone, admit::Admit, epoch::Epoch};
 use crate::{clock, state::Shared};
 use futures_util::FutureExt;
 use schemas::Refusal;
@@ -13,7 +13,6 @@ use std::{
     task::{Context, Poll},
     time::{Duration, Instant},
 };
-use tower::Service;
 use transports::Ticket;
 
 /// How long a held batch waits at most before it is offered again, when nobody says that there is room.
@@ -34,19 +33,37 @@ pub enum Policy {
 /// The pipeline with admission behind it, and the wait around both.
 #[derive(Clone)]
 pub struct Hold {
-    stack: Stack,
+    course: Course,
     admit: Admit,
     policy: Policy,
     epoch: Arc<Epoch>,
     shared: Arc<Shared>,
 }
 
-type TicketFuture = Pin<Box<dyn Future<Output = Result<Ticket, Refusal>> + Send>>;
+/// The answer to one message: known at once, in nearly all cases.
+#[allow(clippy::large_enum_variant, reason = "the large one is the common one, and a box is what it is there to avoid")]
+pub enum Answer {
+    /// It is known; `None` once it was given.
+    Now(Option<Result<Ticket, Refusal>>),
+    /// Something has to be waited for.
+    Later(Pin<Box<dyn Future<Output = Result<Ticket, Refusal>> + Send>>),
+}
+
+impl Future for Answer {
+    type Output = Result<Ticket, Refusal>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Answer::Now(answer) => answer.take().map_or(Poll::Pending, Poll::Ready),
+            Answer::Later(answer) => answer.as_mut().poll(cx),
+        }
+    }
+}
 
 impl Hold {
     /// Puts the parts together.
-    pub fn new(stack: Stack, admit: Admit, policy: Policy, epoch: Arc<Epoch>, shared: Arc<Shared>) -> Self {
-        Hold { stack, admit, policy, epoch, shared }
+    pub fn new(course: Course, admit: Admit, policy: Policy, epoch: Arc<Epoch>, shared: Arc<Shared>) -> Self {
+        Hold { course, admit, policy, epoch, shared }
     }
 
     /// After a reload a held batch goes on in the generation that is in force. Where its listener is gone it stays in its own,
@@ -109,7 +126,10 @@ impl Hold {
             self.shared.room_or(pause).await;
             batch.rewind();
             self.keep_up(&mut batch);
-            let outcome = self.stack.call(*batch).await;
+            let outcome = match self.course.go(*batch) {
+                Gone::There(batch) => Ok(batch),
+                Gone::OnTheWay(rest) => rest.await,
+            };
             match self.settle(outcome) {
                 Ok(answer) => return answer,
                 Err(again) => batch = again,
@@ -122,36 +142,34 @@ fn internal() -> schemas::Verdict {
     Refusal::new(schemas::Word::Internal, "a held message lost its reason").into()
 }
 
-impl Service<Batch> for Hold {
-    type Response = Ticket;
-    type Error = Refusal;
-    type Future = TicketFuture;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        self.stack.poll_ready(cx)
-    }
-
-    fn call(&mut self, batch: Batch) -> TicketFuture {
+impl Hold {
+    /// Decides and keeps a batch, or waits as the listener's policy says.
+    pub fn submit(&mut self, batch: Batch) -> Answer {
         let until = batch.arrived
             + match self.policy {
                 Policy::Hold(time) => time,
                 Policy::Refuse => BRIEF_MAX,
             };
-        let mut attempt = self.stack.call(batch);
-        // Built-ins are ready at once; a plug-in layer that is not is awaited below.
-        if let Some(outcome) = (&mut attempt).now_or_never() {
-            return match self.settle(outcome) {
-                Ok(answer) => Box::pin(std::future::ready(answer)),
-                Err(batch) => Box::pin(self.clone().offer_again(batch, until)),
-            };
+        let outcome = match self.course.go(batch) {
+            Gone::There(batch) => Ok(batch),
+            Gone::OnTheWay(mut rest) => match (&mut rest).now_or_never() {
+                Some(outcome) => outcome,
+                // A plug-in layer that is not ready at once.
+                None => {
+                    let this = self.clone();
+                    return Answer::Later(Box::pin(async move {
+                        let outcome = rest.await;
+                        match this.settle(outcome) {
+                            Ok(answer) => answer,
+                            Err(batch) => this.offer_again(batch, until).await,
+                        }
+                    }));
+                }
+            },
+        };
+        match self.settle(outcome) {
+            Ok(answer) => Answer::Now(Some(answer)),
+            Err(batch) => Answer::Later(Box::pin(self.clone().offer_again(batch, until))),
         }
-        let this = self.clone();
-        Box::pin(async move {
-            let outcome = attempt.await;
-            match this.settle(outcome) {
-                Ok(answer) => answer,
-                Err(batch) => this.offer_again(batch, until).await,
-            }
-        })
     }
 }

@@ -20,8 +20,8 @@ pub use batch::{Batch, Claim, Item, View};
 use epoch::Way;
 
 use crate::{
-    middleware::{Middleware, Steps},
-    router::{RoutePlan, Router},
+    middleware::{Middleware, Step, Steps},
+    router::{BatchFuture, RoutePlan, Router},
     state::Shared,
 };
 use schemas::Refusal;
@@ -49,7 +49,7 @@ pub struct Plan {
 
 /// Composes the way in of one listener. The order of these lines is the order of a message's life, from the inside out.
 pub fn compose(plan: &Plan, shared: &Arc<Shared>) -> Way {
-    let pipeline = decide(plan);
+    let pipeline = Course::of(plan);
     // Admission is the only step that keeps anything: one append, or the direct windows.
     let admit = admit::Admit::new(Arc::clone(shared));
     // Outermost but one: a batch that finds no room is offered again, from the pipeline on, until its hold time ends.
@@ -65,6 +65,55 @@ pub fn decide(plan: &Plan) -> Stack {
     let router: Stack = BoxCloneSyncService::new(Router::new(Arc::clone(&plan.routes)));
     // The listener's pipeline sees every event before a route does: what it sets, routes can ask for.
     wrap(&plan.pipeline, router)
+}
+
+/// The deciding part as a listener runs it. It is [`decide`], but without a box or a future where only built-in steps and the
+/// router are on the way: one function call, and the batch stays where it is.
+#[derive(Clone)]
+pub enum Course {
+    /// Steps, then the router.
+    Plain(Arc<[Arc<dyn Step>]>, Router),
+    /// A plug-in layer is among them.
+    Layers(Stack),
+}
+
+impl Course {
+    /// The course of one listener.
+    pub fn of(plan: &Plan) -> Self {
+        let steps: Option<Vec<_>> = plan.pipeline.iter().map(|middleware| middleware.step()).collect();
+        match steps {
+            Some(steps) => Course::Plain(steps.into(), Router::new(Arc::clone(&plan.routes))),
+            None => Course::Layers(decide(plan)),
+        }
+    }
+
+    /// Runs what needs no wait; what is left of it, if anything.
+    pub fn go(&mut self, mut batch: Batch) -> Gone {
+        match self {
+            Course::Plain(steps, router) => {
+                for step in steps.iter() {
+                    step.apply(&mut batch);
+                    if batch.held.is_some() {
+                        return Gone::There(batch);
+                    }
+                }
+                match router.route(&mut batch) {
+                    None => Gone::There(batch),
+                    Some(pipelines) => Gone::OnTheWay(router.run_pipelines(pipelines, batch)),
+                }
+            }
+            Course::Layers(stack) => Gone::OnTheWay(stack.call(batch)),
+        }
+    }
+}
+
+/// How far a batch came at once.
+#[allow(clippy::large_enum_variant, reason = "the large one is the common one, and a box is what it is there to avoid")]
+pub enum Gone {
+    /// Settled or held.
+    There(Batch),
+    /// The rest of the way.
+    OnTheWay(BatchFuture),
 }
 
 /// Wraps `inner` in the middleware of a pipeline, the first one outermost. Neighbouring built-in steps become one service.

@@ -4,7 +4,7 @@
 use super::{
     batch::{Batch, Item},
     epoch::Epoch,
-    hold::Hold,
+    hold::{Answer, Hold},
     rules::Rules,
 };
 use crate::{
@@ -22,8 +22,6 @@ use schemas::{
 };
 use smallvec::SmallVec;
 use std::{
-    future::{Future, ready},
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, SystemTime},
@@ -106,13 +104,13 @@ impl Open {
         received: SystemTime,
         parent: TraceContext,
     ) -> Result<Read, DecodeError> {
-        let traceparent = parent.to_string();
+        let traceparent = parent.header();
         let new_id = || event_id(received);
         let bare = Bare { rules: &self.rules, origin };
         let context = CodecContext {
             listener: &origin.listener,
             received,
-            traceparent: &traceparent,
+            traceparent: traceparent.as_str(),
             rules: Some(&bare as &dyn BareRules),
             new_id: &new_id,
         };
@@ -164,11 +162,7 @@ impl Open {
         };
         // Without a header the event's own trace is the parent. What the codec added itself says `parent`: then nobody sent
         // one, and the span that the event names is ours.
-        let own = items
-            .first()
-            .and_then(|item: &Item| item.envelope.get("traceparent"))
-            .and_then(|own| TraceContext::parse(own.text));
-        let sent = if fresh { own.filter(|own| *own != parent) } else { Some(parent) };
+        let sent = if fresh { items.first().and_then(|item| own_trace(item, parent)) } else { Some(parent) };
         let trace = sent.map_or(parent, span_of);
         let many = holds_many(&message);
         let headers = std::mem::take(&mut message.headers);
@@ -206,16 +200,24 @@ impl Open {
 /// A UUIDv7 for a bare event, without asking the system for random numbers each time.
 fn event_id(received: SystemTime) -> String {
     let millis = received.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
-    Builder::from_unix_timestamp_millis(u64::try_from(millis).unwrap_or_default(), &random::bytes())
-        .into_uuid()
-        .to_string()
+    let uuid = Builder::from_unix_timestamp_millis(u64::try_from(millis).unwrap_or_default(), &random::bytes()).into_uuid();
+    uuid.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()).to_owned()
+}
+
+/// The trace that an event came with, unless it is `ours`.
+fn own_trace(item: &Item, ours: TraceContext) -> Option<TraceContext> {
+    let own = item.envelope.get("traceparent")?.text;
+    if own == ours.header().as_str() { None } else { TraceContext::parse(own).filter(|own| *own != ours) }
 }
 
 /// Whether the message's format is a list of events.
 fn holds_many(message: &Message) -> bool {
-    let essence = message.content_type.as_ref().and_then(|text| text.split(';').next()).unwrap_or_default().trim();
-    message.mode != Mode::Binary
-        && [BATCH_TYPE, "application/x-ndjson"].iter().any(|many| essence.eq_ignore_ascii_case(many))
+    let content_type = message.content_type.as_deref().unwrap_or_default();
+    if message.mode == Mode::Binary || content_type == "application/json" {
+        return false;
+    }
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    [BATCH_TYPE, "application/x-ndjson"].iter().any(|many| essence.eq_ignore_ascii_case(many))
 }
 
 /// Nobody waits longer than this for an answer.
@@ -241,13 +243,13 @@ impl OpenService {
     }
 
     /// The generation is over: the message goes to the one that is in force.
-    fn hand_on(&self, submission: Submission) -> <Self as Service<Submission>>::Future {
+    fn hand_on(&self, submission: Submission) -> Answer {
         match self.open.epoch.next(&submission.origin.listener) {
-            Some(way) => Box::pin(way.door.oneshot(submission)),
+            Some(way) => Answer::Later(Box::pin(way.door.oneshot(submission))),
             None => {
                 self.open.meter.listener_refused(Word::ShuttingDown);
                 let refusal = Refusal::new(Word::ShuttingDown, "the configuration has changed; send it again");
-                Box::pin(ready(Err(refusal)))
+                Answer::Now(Some(Err(refusal)))
             }
         }
     }
@@ -326,36 +328,38 @@ impl OpenService {
 impl Service<Submission> for OpenService {
     type Response = Ticket;
     type Error = Refusal;
-    type Future = Pin<Box<dyn Future<Output = Result<Ticket, Refusal>> + Send>>;
+    type Future = Answer;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        self.inner.poll_ready(cx)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, submission: Submission) -> Self::Future {
         let Some(inside) = self.open.epoch.enter() else { return self.hand_on(submission) };
         let origin = Arc::clone(&submission.origin);
         match self.open.open(submission) {
-            Ok(batch) if batch.is_empty() => Box::pin(ready(Ok(Ticket::now(Verdict::Receipt(Receipt {
+            Ok(batch) if batch.is_empty() => Answer::Now(Some(Ok(Ticket::now(Verdict::Receipt(Receipt {
                 level: schemas::AckLevel::Received,
-                trace_id: batch.trace.trace_id_hex().into(),
+                trace_id: batch.trace.trace_id_text(),
                 items: schemas::Items::Each(Box::default()),
                 reply: None,
             }))))),
             Ok(mut batch) => {
                 batch.inside = Some(inside);
                 let Some(span) = self.shared.spans.open(batch.trace, || self.arrival(&batch)) else {
-                    return self.inner.call(batch);
+                    return self.inner.submit(batch);
                 };
                 batch.span = Some(Arc::clone(&span));
-                let answer = self.inner.call(batch);
-                Box::pin(async move { span.answered(answer.await) })
+                match self.inner.submit(batch) {
+                    Answer::Now(answer) => Answer::Now(answer.map(|answer| span.answered(answer))),
+                    Answer::Later(answer) => Answer::Later(Box::pin(async move { span.answered(answer.await) })),
+                }
             }
             Err(unreadable) => {
                 let span =
                     self.shared.spans.open(unreadable.trace, || self.arrival_of_unreadable(&origin, &unreadable));
                 let answer = self.unreadable(&origin, *unreadable);
-                Box::pin(ready(match span {
+                Answer::Now(Some(match span {
                     Some(span) => span.answered(answer),
                     None => answer,
                 }))

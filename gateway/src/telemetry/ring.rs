@@ -2,6 +2,12 @@
 //!
 //! Bounded: the oldest are overwritten. It keeps attributes and decisions, never data, and what costs time (why a route did
 //! not match) is worked out when somebody asks.
+//!
+//! Bounded in work, too: when more events come than [`NOTED_PER_SECOND`], it keeps one trace in 2, 4, 8, … so that it still
+//! reaches about a second back. Which ones depends on the trace id alone, so that a trace is kept as a whole: all its events and
+//! all their deliveries. What was not simply kept (refused, dropped, dead letters) and what the sender marked *sampled* is
+//! always noted. Journal and stores know the others ([`crate::admin::trace`]).
+use super::metrics::Count;
 use crate::{router::RoutePlan, stack::Batch};
 use backends::Position;
 use schemas::{AckLevel, ByteStr, Door, Envelope, Event, ItemVerdict, TraceContext, Verdict, Word};
@@ -9,8 +15,11 @@ use smallvec::SmallVec;
 use std::{
     collections::VecDeque,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
 };
 use tokio::sync::broadcast;
 
@@ -18,6 +27,8 @@ use tokio::sync::broadcast;
 pub const EVENTS_MAX: usize = 8192;
 /// Deliveries that the ring remembers.
 pub const DELIVERIES_MAX: usize = 16384;
+/// Events that the ring takes in a second before it leaves out traces.
+pub const NOTED_PER_SECOND: u64 = 8192;
 /// Events that a slow live tail may be behind before it misses some.
 const TAIL_BEHIND_MAX: usize = 1024;
 /// Data above this is left out of a live tail: the tail must not hold much memory.
@@ -107,13 +118,19 @@ pub struct Tailed {
 struct Inner {
     events: VecDeque<Seen>,
     deliveries: VecDeque<Delivered>,
-    messages: u64,
+    /// The number of the event at the front of `events`; they are numbered from 1.
+    first: u64,
 }
 
 /// The ring. One for the process.
 pub struct Ring {
     inner: Mutex<Inner>,
     tail: broadcast::Sender<Tailed>,
+    /// Events settled at the door.
+    came: Count,
+    tuned: Mutex<(Instant, u64)>,
+    /// A trace is noted when the low bits of its id under this mask are zero.
+    mask: AtomicU64,
 }
 
 impl fmt::Debug for Ring {
@@ -124,14 +141,51 @@ impl fmt::Debug for Ring {
 
 impl Default for Ring {
     fn default() -> Self {
-        Ring { inner: Mutex::default(), tail: broadcast::channel(TAIL_BEHIND_MAX).0 }
+        Ring {
+            inner: Mutex::new(Inner { first: 1, ..Inner::default() }),
+            tail: broadcast::channel(TAIL_BEHIND_MAX).0,
+            came: Count::default(),
+            tuned: Mutex::new((crate::clock::now(), 0)),
+            mask: AtomicU64::new(0),
+        }
     }
 }
 
 impl Ring {
-    /// A message was settled at the door: its events enter the ring. Returns the number under which its verdict is noted.
+    /// Whether this trace is noted, at the rate at which events come now.
+    pub fn notes(&self, trace_id: &[u8; 16]) -> bool {
+        let mask = self.mask.load(Ordering::Relaxed);
+        // The first half: senders may fill the other one with a time or a counter.
+        let low = trace_id.first_chunk().map_or(0, |half| u64::from_be_bytes(*half));
+        low & mask == 0
+    }
+
+    /// Looks how many events came since the last time, and notes more traces or fewer from now on. Called a few times a second.
+    pub fn tune(&self) {
+        let came = self.came.get();
+        let mut tuned = self.tuned.lock().unwrap_or_else(PoisonError::into_inner);
+        let millis = u64::try_from(crate::clock::since(tuned.0).as_millis()).unwrap_or(u64::MAX).max(1);
+        let per_second = came.saturating_sub(tuned.1).saturating_mul(1000) / millis;
+        *tuned = (crate::clock::now(), came);
+        let one_in = per_second.div_ceil(NOTED_PER_SECOND).max(1).next_power_of_two();
+        self.mask.store(one_in - 1, Ordering::Relaxed);
+    }
+
+    /// A message was settled at the door: its events enter the ring. Returns the number under which its verdict is noted; 0 when
+    /// it is not.
     pub fn message(&self, batch: &Batch, last_lsn: u64, records: usize) -> u64 {
         self.send_tail(batch);
+        self.came.inc_by(u64::try_from(batch.items.len()).unwrap_or(0));
+        let simply_kept = batch.faults.is_empty()
+            && batch.items.iter().all(|item| item.fate.is_none() && item.dead.is_none())
+            && !batch.parent.is_some_and(|parent| parent.is_sampled());
+        if simply_kept && !self.notes(&batch.trace.trace_id) {
+            return 0;
+        }
+        self.note(batch, last_lsn, records)
+    }
+
+    fn note(&self, batch: &Batch, last_lsn: u64, records: usize) -> u64 {
         let mut lsn = last_lsn.saturating_sub(u64::try_from(records).unwrap_or(0));
         let kept_after = crate::clock::since(batch.arrived);
         // Made before the lock is taken; what falls out of the ring is dropped after it is given back.
@@ -161,12 +215,12 @@ impl Ring {
             events.push(seen);
         }
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.messages += 1;
-        let message = inner.messages;
+        let message = inner.first + u64::try_from(inner.events.len()).unwrap_or(0);
         for seen in &mut events {
             seen.message = message;
         }
         let old = replace(&mut inner.events, events, EVENTS_MAX);
+        inner.first += u64::try_from(old.len()).unwrap_or(0);
         drop(inner);
         drop(old);
         message
@@ -174,13 +228,17 @@ impl Ring {
 
     /// A message's verdict is about to leave.
     pub fn settled(&self, message: u64, after: Duration, verdict: &Verdict) {
+        if message == 0 {
+            return;
+        }
         let what = match verdict {
             Verdict::Receipt(receipt) => receipt.level.as_str(),
             Verdict::Refusal(_) => "refused",
             Verdict::Unknown(_) => "unknown",
         };
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let start = inner.events.partition_point(|seen| seen.message < message);
+        // Its first events may have fallen out; then its number is below that of the front.
+        let start = usize::try_from(message.saturating_sub(inner.first)).unwrap_or(usize::MAX).min(inner.events.len());
         for seen in inner.events.range_mut(start..).take_while(|seen| seen.message == message) {
             seen.settled = Some((after, what));
         }

@@ -1,6 +1,6 @@
 //! One lane's handles.
-use super::{ByBackendError, ByFigure};
-use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram};
+use super::{ByBackendError, ByFigure, Count, Histogram};
+use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge};
 use schemas::Word;
 use std::{fmt, sync::atomic::AtomicU64, time::Duration};
 
@@ -8,11 +8,11 @@ use std::{fmt, sync::atomic::AtomicU64, time::Duration};
 pub struct LaneMeter {
     pub(super) backend: String,
     /// Events given to the lane.
-    pub entered: Counter,
+    pub entered: Count,
     /// Events found undelivered at start.
     pub recovered: Counter,
     /// Events that the backend confirmed.
-    pub delivered: Counter,
+    pub delivered: Count,
     /// Events that became dead letters.
     pub dead_lettered: Counter,
     /// Events that wait.

@@ -1,7 +1,7 @@
 //! One listener's handles.
-use super::{ByDrop, ByError, Metrics, by_protocol};
+use super::{ByDrop, ByError, Count, Histogram, Metrics, by_protocol};
 use crate::telemetry::Ring;
-use prometheus_client::metrics::{counter::Counter, histogram::Histogram};
+use prometheus_client::metrics::counter::Counter;
 use schemas::{AckLevel, Verdict, Word};
 use std::{
     fmt,
@@ -21,10 +21,10 @@ pub struct Meter {
     pub(super) listener: String,
     pub(super) protocol: &'static str,
     /// Bound when the first message of the version comes.
-    pub(super) received: [OnceLock<Counter>; VERSIONS.len()],
-    pub(super) duplicate: Counter,
+    pub(super) received: [OnceLock<Count>; VERSIONS.len()],
+    pub(super) duplicate: Count,
     pub(super) unrouted: Counter,
-    pub(super) kept: [Counter; 3],
+    pub(super) kept: [Count; 3],
     pub(super) ack: [Histogram; 3],
     pub(super) size: Histogram,
     pub(super) metrics: Arc<Metrics>,
