@@ -10,7 +10,6 @@ use gateway::{
     lanes::Lanes,
     router::{Route, RoutePlan, Unrouted},
 };
-use prometheus_client::metrics::counter::Counter;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use schemas::{AckLevel, Attributes, Door, Envelope, EventView, Kind};
 use std::sync::{Arc, atomic::AtomicU64};
@@ -99,7 +98,7 @@ fn plan(predicates: Vec<(Option<String>, bool)>) -> RoutePlan {
         lanes: 2,
         level: AckLevel::Durable,
         go_on,
-        matched: Counter::default(),
+        matched: gateway::telemetry::metrics::Count::default(),
         errors: AtomicU64::new(0),
     };
     RoutePlan::new(predicates.into_iter().map(route).collect(), Unrouted::Drop, Arc::new(Lanes::default()))

@@ -97,7 +97,12 @@ impl Attributes {
     pub fn clone_with_room(&self, bytes: usize) -> Self {
         let mut text = String::with_capacity(self.text.len() + bytes);
         text.push_str(&self.text);
-        Attributes { text, specversion: self.specversion, core: self.core, extensions: Extensions::from_slice(&self.extensions) }
+        Attributes {
+            text,
+            specversion: self.specversion,
+            core: self.core,
+            extensions: Extensions::from_slice(&self.extensions),
+        }
     }
 
     pub(crate) fn thaw(text: String, core: [Span; CORE_NAMES.len()], extensions: Extensions) -> Self {

@@ -157,8 +157,7 @@ impl Envelope {
 
 impl PartialEq for Envelope {
     fn eq(&self, other: &Self) -> bool {
-        self.data == other.data
-            && (Arc::ptr_eq(&self.texts, &other.texts) || self.attributes().eq(other.attributes()))
+        self.data == other.data && (Arc::ptr_eq(&self.texts, &other.texts) || self.attributes().eq(other.attributes()))
     }
 }
 

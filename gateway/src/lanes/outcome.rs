@@ -61,7 +61,9 @@ impl Runner {
     pub(super) fn delivered(&mut self, event: &Arc<Event>, position: &Position, attempts: u32) {
         let took = self.landed_at.duration_since(event.received).unwrap_or_default();
         self.lane.meter.delivered_after(took);
-        self.hops.push(Delivered::new(event, &self.lane.name, Ok(position.clone()), attempts, took));
+        if self.shared.ring.notes(&event.trace.trace_id) || event.trace.is_sampled() {
+            self.hops.push(Delivered::new(event, &self.lane.name, Ok(position.clone()), attempts, took));
+        }
         self.span(event, Ok(position), attempts);
     }
 

@@ -28,6 +28,12 @@ const WINDOW_BYTES: usize = 16 * 1024 * 1024;
 const WINDOW_EVENTS: usize = 20_000;
 /// Bytes read from the journal at a time.
 const READ_BYTES: usize = 256 * 1024;
+/// After a read of less than this the lane rests: a lane that reads every small group as it comes wakes as often as the journal
+/// syncs, and costs more than its work.
+const READ_WORTH: usize = 64 * 1024;
+/// How long it rests. An event that comes to an idle lane is delivered at once; one that comes right after another waits this
+/// long at most, or until the timer's next whole millisecond.
+const REST: Duration = Duration::from_millis(1);
 /// Most events of one delivery.
 pub(super) const DELIVERY_EVENTS: usize = 4096;
 /// How often a held destination is probed.
@@ -86,6 +92,8 @@ pub struct Runner {
     pub(super) landed_at: SystemTime,
     pub(super) hops: Vec<Delivered>,
     pub(super) exhausted: bool,
+    /// Until when the lane rests after a small read.
+    rest: Option<Instant>,
     /// Whether events may come that were in flight at several unclean exits: then they are read and delivered one by one.
     pub(super) careful: bool,
     /// The journal could not be read: not again before the next tick.
@@ -122,6 +130,7 @@ impl Runner {
             landed_at: SystemTime::UNIX_EPOCH,
             hops: Vec::new(),
             exhausted: false,
+            rest: None,
             careful: true,
             unreadable: false,
             known: false,
@@ -150,7 +159,7 @@ impl Runner {
             }
             self.publish();
             let tick = self.next_tick();
-            let can_read = self.can_read() && self.exhausted && !self.unreadable;
+            let can_read = self.can_read() && self.exhausted && !self.unreadable && self.rest.is_none();
             tokio::select! {
                 biased;
                 Some((number, jobs, outcomes)) = self.flights.next() => self.landed(number, jobs, outcomes),
@@ -199,6 +208,11 @@ impl Runner {
             }
         };
         self.exhausted = entries.is_empty();
+        let bytes: usize = entries.iter().map(|entry| entry.body.len()).sum();
+        if !self.careful && bytes > 0 && bytes < READ_WORTH {
+            self.exhausted = true;
+            self.rest = Some(clock::now() + REST);
+        }
         let mut jobs = Vec::with_capacity(entries.len());
         let mut begun = (self.lane.backend.order() == Order::OnePerStrand).then(HashSet::new);
         for entry in entries {
@@ -315,8 +329,10 @@ impl Runner {
         self.write_letters();
         self.settle_letters();
         self.tend_direct(now);
+        // The rest is over, and a read error is tried again.
         self.exhausted = false;
         self.unreadable = false;
+        self.rest = None;
     }
 
     /// Whether the oldest delivery under way waits for its confirmation for too long: a producer that retries by itself would
@@ -327,6 +343,9 @@ impl Runner {
 
     fn next_tick(&self) -> Duration {
         let now = clock::now();
+        if let Some(rest) = self.rest {
+            return rest.saturating_duration_since(now);
+        }
         let open = !self.unsynced.is_empty() || !self.letters.is_empty() || !self.directs.is_empty();
         let look = if open { LOOK_EVERY } else { Duration::from_secs(1) };
         let due = self.strands.next_due().into_iter().chain(self.probe_due).chain(self.directs.pause()).min();

@@ -163,7 +163,9 @@ impl RoutePlan {
     fn plain_views(&self, item: &mut Item) {
         let (mut lanes, mut first) = (0, 0);
         for number in &item.routes {
-            let Some(route) = self.routes.get(*number as usize).filter(|route| route.pipeline.is_none()) else { continue };
+            let Some(route) = self.routes.get(*number as usize).filter(|route| route.pipeline.is_none()) else {
+                continue;
+            };
             if lanes == 0 {
                 first = *number;
             }

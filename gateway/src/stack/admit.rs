@@ -120,6 +120,7 @@ impl Admit {
                 start = end;
             }
             let appended = self.shared.journal.append(&entries).map(|lsn| (entries.len(), lsn.get()));
+            drop(entries);
             if heads.capacity() > SCRATCH_KEPT {
                 *heads = Vec::new();
             }
@@ -222,7 +223,8 @@ fn for_each_record<'b>(batch: &'b Batch, mut take: impl FnMut(&record::Parts<'_>
         if let Some((word, detail)) = &item.dead {
             let death =
                 Death { word: *word, detail: detail.clone(), backend: ByteStr::EMPTY, attempts: 0, first_lsn: 0 };
-            let letter = record::Parts { id: item.id.as_ref(), death: Some(&death), ..parts(&item.envelope, 1, "", item.level) };
+            let letter =
+                record::Parts { id: item.id.as_ref(), death: Some(&death), ..parts(&item.envelope, 1, "", item.level) };
             take(&letter, &item.envelope);
             continue;
         }

@@ -200,7 +200,8 @@ impl Open {
 /// A UUIDv7 for a bare event, without asking the system for random numbers each time.
 fn event_id(received: SystemTime) -> String {
     let millis = received.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
-    let uuid = Builder::from_unix_timestamp_millis(u64::try_from(millis).unwrap_or_default(), &random::bytes()).into_uuid();
+    let uuid =
+        Builder::from_unix_timestamp_millis(u64::try_from(millis).unwrap_or_default(), &random::bytes()).into_uuid();
     uuid.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()).to_owned()
 }
 

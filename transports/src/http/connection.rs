@@ -147,17 +147,22 @@ impl Listener {
     ) where
         C: Future<Output = hyper::Result<()>>,
     {
+        // The signal is polled once, which registers this task, and then only when there is something to hear: all connections
+        // share its lock.
+        let news = shutdown.clone();
+        let mut asked = false;
         let mut fired = pin!(shutdown.fired());
         let mut timer = pin!(sleep(self.settings.header_timeout));
         // Set once the connection was asked to end: when it is dropped even so.
         let mut last: Option<Instant> = None;
         let mut stopping = false;
         poll_fn(|cx| {
-            if !stopping && fired.as_mut().poll(cx).is_ready() {
+            if !stopping && (!asked || news.has_news()) && fired.as_mut().poll(cx).is_ready() {
                 stopping = true;
                 last = Some(Instant::now() + self.settings.drain_timeout);
                 goodbye(served.as_mut());
             }
+            asked = true;
             loop {
                 if let Poll::Ready(ended) = served.as_mut().poll(cx) {
                     self.count(ended);

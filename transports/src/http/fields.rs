@@ -110,8 +110,12 @@ impl<'a> Fields<'a> {
 
     /// RFC 9112, section 3.2; RFC 9113, section 8.3.1. HTTP/1.0 may come without a host.
     fn check_host(&self, head: &Parts) -> Result<(), Problem> {
-        let host = self.host.at_most_once("Host")?.map(authority).transpose()?;
+        let host = self.host.at_most_once("Host")?;
         let target = head.uri.authority();
+        if target.is_none() && host.is_some_and(is_plain_host) {
+            return Ok(());
+        }
+        let host = host.map(authority).transpose()?;
         if target.is_some_and(|target| target.as_str().contains('@')) {
             return Err(Problem::protocol("the target holds user information"));
         }
@@ -134,6 +138,18 @@ fn check_target(head: &Parts, settings: &HttpSettings) -> Result<(), Problem> {
         return Err(Problem::with_status(Word::TooLarge, StatusCode::URI_TOO_LONG, detail));
     }
     Ok(())
+}
+
+/// Whether it is a name or an IPv4 address with or without a port, which is nearly every host there is: no need to take it apart.
+fn is_plain_host(host: &HeaderValue) -> bool {
+    let mut parts = host.as_bytes().splitn(2, |byte| *byte == b':');
+    let name = parts.next().unwrap_or_default();
+    let name_fits = !name.is_empty() && name.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'));
+    let port_fits = |port: &[u8]| {
+        (1..=4).contains(&port.len()) && port.iter().all(u8::is_ascii_digit)
+            || port.len() == 5 && port.iter().all(u8::is_ascii_digit) && port <= &b"65535"[..]
+    };
+    name_fits && parts.next().is_none_or(port_fits)
 }
 
 /// The host, or `None` for the empty one.

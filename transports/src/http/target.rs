@@ -18,7 +18,7 @@ impl Target<'_> {
     pub(super) fn subject(&self) -> ByteStr {
         match &self.event_type {
             None => ByteStr::from_static(EVENTS),
-            Some(event_type) => format!("{EVENTS}/{event_type}").into(),
+            Some(event_type) => [EVENTS, "/", event_type].concat().into(),
         }
     }
 }
@@ -35,12 +35,12 @@ pub(super) fn read(path: &str) -> Result<Target<'_>, Problem> {
     let encoded = path
         .strip_prefix(EVENTS)
         .and_then(|rest| rest.strip_prefix('/'))
-        .filter(|rest| !rest.is_empty() && !rest.contains('/'));
+        .filter(|rest| !rest.is_empty() && !rest.bytes().any(|byte| byte == b'/'));
     let Some(encoded) = encoded else {
         return Err(Problem::new(Word::NotFound, "only /events and /events/{type} are served here"));
     };
     let event_type = decode(encoded).ok_or_else(|| bad("the type in the path is not percent-encoded UTF-8"))?;
-    if event_type.chars().any(char::is_control) {
+    if has_control(&event_type) {
         return Err(bad("the type in the path holds control characters"));
     }
     if matches!(event_type.as_ref(), "." | "..") {
@@ -49,8 +49,15 @@ pub(super) fn read(path: &str) -> Result<Target<'_>, Problem> {
     Ok(Target { event_type: Some(event_type) })
 }
 
+fn has_control(text: &str) -> bool {
+    if text.is_ascii() { text.bytes().any(|byte| byte.is_ascii_control()) } else { text.chars().any(char::is_control) }
+}
+
 fn decode(encoded: &str) -> Option<Cow<'_, str>> {
     let bytes = encoded.as_bytes();
+    if !bytes.contains(&b'%') {
+        return Some(Cow::Borrowed(encoded));
+    }
     for (at, _) in encoded.match_indices('%') {
         let digits = bytes.get(at + 1..at + 3)?;
         if !digits.iter().all(u8::is_ascii_hexdigit) {

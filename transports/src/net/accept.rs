@@ -40,6 +40,12 @@ impl Shutdown {
         *self.0.borrow()
     }
 
+    /// Whether it was fired since this signal was cloned or last waited for: one atomic load, for whoever waits already and is
+    /// woken often for other reasons.
+    pub fn has_news(&self) -> bool {
+        self.0.has_changed().unwrap_or(true)
+    }
+
     /// Waits until it is fired. Cancel safe.
     pub async fn fired(&mut self) {
         // An error means that the switch is gone, which is the end as well.

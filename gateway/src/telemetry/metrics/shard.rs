@@ -104,9 +104,9 @@ impl Histogram {
         let observed = &places[place()];
         observed.buckets[bucket].fetch_add(times, Ordering::Relaxed);
         let more = value * times as f64;
-        let _always = observed.sum.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bits| {
-            Some((f64::from_bits(bits) + more).to_bits())
-        });
+        let _always = observed
+            .sum
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bits| Some((f64::from_bits(bits) + more).to_bits()));
     }
 }
 
