@@ -114,7 +114,7 @@ impl EncodeMetric for Histogram {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
         let Inner { bounds, places } = &*self.0;
         let in_bucket = |at: usize| places.iter().map(|place| place.buckets[at].load(Ordering::Relaxed)).sum::<u64>();
-        let bounds = bounds.iter().copied().chain([f64::MAX]);
+        let bounds = bounds.iter().copied().chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds.enumerate().map(|(at, bound)| (bound, in_bucket(at))).collect();
         let count = buckets.iter().map(|(_, count)| count).sum();
         let sum = places.iter().map(|place| f64::from_bits(place.sum.load(Ordering::Relaxed))).sum();
