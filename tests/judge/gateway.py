@@ -22,11 +22,12 @@ class Gateway:
         self.environment = {**os.environ, **environment}
         self.admin = f"http://127.0.0.1:{environment['ADMIN_PORT']}"
         self.process, self.starts, self.peak_rss_kib, self.unexpected = None, 0, 0, []
+        self.wrap = []  # a command that becomes the gateway: `strace -D …`, `prlimit …`
 
     def start(self):
         self.starts += 1
         with open(self.log(self.starts), "wb") as log:
-            self.process = subprocess.Popen([self.program, "run", "--config", self.config], env=self.environment,
+            self.process = subprocess.Popen([*self.wrap, self.program, "run", "--config", self.config], env=self.environment,
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def log(self, number):

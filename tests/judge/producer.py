@@ -94,9 +94,9 @@ class Stream(asyncio.Protocol):
             return
         self.pump()
 
-    async def live(self, port):
+    async def live(self):
         """Keeps a connection open until all is answered after `finishing`."""
-        pause, loop = 0.02, asyncio.get_running_loop()
+        pause, loop, port = 0.02, asyncio.get_running_loop(), self.settings["port"]
         while not (self.done() and self.transport is None):
             if self.transport is None:
                 try:
@@ -115,9 +115,9 @@ class Stream(asyncio.Protocol):
         return (self.finishing or self.left == 0) and self.idle()
 
 
-async def drive(streams, port, stop):
+async def drive(streams, stop):
     """Runs the streams until `stop` is set and all is answered, at most FINISH_LIMIT longer."""
-    tasks = [asyncio.ensure_future(stream.live(port)) for stream in streams]
+    tasks = [asyncio.ensure_future(stream.live()) for stream in streams]
     finish_by = None
     while not all(task.done() for task in tasks):
         for stream in streams:
@@ -143,4 +143,5 @@ async def drive(streams, port, stop):
 def main(kind, settings, names, port, stop, surge):
     """The body of a producer process."""
     pace = Pace(settings["rate"], surge)
-    asyncio.run(drive([kind(settings, name, pace) for name in names], port, stop))
+    settings = {**settings, "port": port}
+    asyncio.run(drive([kind(settings, name, pace) for name in names], stop))

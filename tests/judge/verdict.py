@@ -9,7 +9,8 @@
     wrong_partition      not the partition that murmur2 gives for the key, or one key in two partitions
     unexcused_duplicates a second copy with no fault between the two, and no sender that sent it twice
     wrong_answers        a second answer, one out of order, one about something else
-    gateway_faults       ended by itself, panicked, did not come back, did not stop cleanly
+    gateway_faults       ended by itself, panicked, did not come back, did not stop cleanly, or said what is not so
+    broken_laws          a counting law that does not hold at rest
 """
 
 from collections import defaultdict
@@ -24,7 +25,7 @@ MIN_UNANSWERED = 100
 
 PASS, VIOLATED, UNSETTLED, VACUOUS, HARNESS = range(5)
 VIOLATIONS = ("lost", "invented", "corrupt", "mislabelled", "refused_but_found", "out_of_order", "wrong_partition",
-              "unexcused_duplicates", "wrong_answers", "gateway_faults")
+              "unexcused_duplicates", "wrong_answers", "gateway_faults", "broken_laws")
 
 
 @dataclass
@@ -44,6 +45,11 @@ class Facts:
     wanted_kills: int = 0
     settled: bool = True
     gateway_faults: list = field(default_factory=list)
+    causes: list = field(default_factory=list)           # (name, from, until): other faults that may bring copies
+    broken_laws: list = field(default_factory=list)
+    doubts: list = field(default_factory=list)           # what makes the run prove nothing, seen while it ran
+    min_unanswered: int = MIN_UNANSWERED                 # that all kills together must meet
+    required_sinks: object = None                        # producer -> the sinks its messages go to; None: all
 
 
 class Report:
@@ -75,6 +81,8 @@ def judge(facts):
             report.blame("wrong_answers", f"{producer} {fault}")
     for fault in facts.gateway_faults:
         report.blame("gateway_faults", fault)
+    for law in facts.broken_laws:
+        report.blame("broken_laws", law)
     copies = {sink: recognise(facts, report, sink, found) for sink, found in facts.sinks.items()}
     check_losses(facts, report, copies)
     check_refused(facts, report, copies)
@@ -129,6 +137,11 @@ def check_label(report, where, copy, run, producer, seq):
         report.blame("mislabelled", f"{where}: {producer} {seq}: key {copy.key!r}")
 
 
+def sinks_of(facts, producer):
+    """The sinks where the messages of this producer must arrive."""
+    return facts.required_sinks(producer) if facts.required_sinks else facts.sinks
+
+
 def check_losses(facts, report, copies):
     excused = defaultdict(set)
     for letter in facts.dead:
@@ -140,7 +153,7 @@ def check_losses(facts, report, copies):
         for seq, entry in ledger.entries.items():
             if entry.acked is None:
                 continue
-            for sink in facts.sinks:
+            for sink in sinks_of(facts, producer):
                 if (producer, seq) not in copies[sink] and (producer, seq) not in excused[sink]:
                     report.blame("lost", f"{producer} {seq}: acknowledged at {entry.acked_at:.3f}, not in {sink}")
 
@@ -189,7 +202,7 @@ def check_partitions(facts, report):
 
 def check_duplicates(facts, report, sink, by_message):
     """A copy is excused by a fault between it and the copy before, or by a sender that had no answer and sent again."""
-    faults = [*facts.kills, *facts.broker_faults]
+    faults = [*facts.kills, *facts.broker_faults, *((down, up) for _, down, up in facts.causes)]
     total = 0
     for (producer, seq), found in by_message.items():
         total += len(found) - 1
@@ -219,11 +232,12 @@ def check_vacuity(facts, report, copies):
     report.figures["unanswered_at_kills"] = met = unanswered_at_kills(facts)
     resent = sum(len(entry.attempts) > 1 for ledger in facts.ledgers.values() for entry in ledger.entries.values())
     report.figures["resent"] = resent
+    report.vacuous += facts.doubts
     if len(facts.kills) < facts.wanted_kills:
         report.vacuous.append(f"{len(facts.kills)} kills, {facts.wanted_kills} were wanted")
     if facts.wanted_kills:
-        if met < MIN_UNANSWERED:
-            report.vacuous.append(f"all kills together met {met} unanswered messages, at least {MIN_UNANSWERED} are needed")
+        if met < facts.min_unanswered:
+            report.vacuous.append(f"all kills together met {met} unanswered messages, at least {facts.min_unanswered} are needed")
         if not resent and not any(report.figures[f"duplicates_{sink}"] for sink in facts.sinks):
             report.vacuous.append("nothing was retried: no message was sent again and none was delivered twice")
     for protocol, needed in facts.required_acks.items():
@@ -234,7 +248,7 @@ def check_vacuity(facts, report, copies):
         ledger = facts.ledgers.get(producer)
         if ledger is None or not ledger.acks():
             report.vacuous.append(f"the probe {producer} was not acknowledged")
-        for sink in facts.sinks:
+        for sink in sinks_of(facts, producer):
             if (producer, 0) not in copies[sink]:
                 report.vacuous.append(f"the probe {producer} is not in {sink}")
 
