@@ -1,6 +1,7 @@
 """Kafka as the rounds see it: topics, what is in them, and the processes of the test services (tests/services)."""
 
 import os
+import shutil
 import signal
 import subprocess
 
@@ -33,6 +34,44 @@ class Topic:
         """The end of the round: deleted without waiting for it."""
         self.admin.delete_topics([self.name], operation_timeout=5)
 
+    def access(self, action):
+        from confluent_kafka.admin import (AclBinding, AclBindingFilter, AclOperation, AclPermissionType, ResourcePatternType,
+                                           ResourceType)
+        what = (ResourceType.TOPIC, self.name, ResourcePatternType.LITERAL, "User:ANONYMOUS", "*")
+        if action == "deny":
+            # With an access list on it a topic is closed to all that it does not name.
+            lists = [AclBinding(*what, AclOperation.WRITE, AclPermissionType.DENY), AclBinding(*what, AclOperation.ALL, AclPermissionType.ALLOW)]
+            for done in self.admin.create_acls(lists).values():
+                done.result(30)
+        else:
+            match = AclBindingFilter(*what[:3], None, None, AclOperation.ANY, AclPermissionType.ANY)
+            for done in self.admin.delete_acls([match]).values():
+                done.result(30)
+
+    def deny_writing(self):
+        self.access("deny")
+
+    def allow_again(self):
+        self.access("allow")
+
+    def elect_preferred(self):
+        """The first replica of each partition becomes its leader again: how many leaders are others now."""
+        from confluent_kafka import ElectionType, TopicPartition
+        before = self.leaders()
+        partitions = [TopicPartition(self.name, number) for number in range(self.partitions)]
+        self.admin.elect_leaders(ElectionType.PREFERRED, partitions).result(30)
+        after = self.leaders()
+        return sum(before[number] != after[number] for number in before)
+
+    def in_sync(self):
+        """The smallest number of replicas in sync of any partition."""
+        found = self.admin.list_topics(self.name, timeout=20).topics[self.name].partitions
+        return min(len(about.isrs) for about in found.values())
+
+    def leaders(self):
+        found = self.admin.list_topics(self.name, timeout=20).topics[self.name].partitions
+        return {number: about.leader for number, about in found.items()}
+
     def reader(self):
         return collect.Kafka(self.brokers, self.name, self.partitions)
 
@@ -63,3 +102,28 @@ class Single:
         os.kill(self.pid(), signal.SIGCONT)
 
 
+
+
+class Cluster:
+    """Three brokers of tests/services/kafka-cluster, started when a scenario first needs them."""
+
+    def __init__(self, folder):
+        self.folder = os.path.join(folder, "cluster")
+        done = subprocess.run([os.path.join(SERVICES, "kafka-cluster"), "start", self.folder], check=True, capture_output=True, text=True)
+        self.brokers, self.down = done.stdout.strip().split("=", 1)[1], set()
+
+    def act(self, *words):
+        subprocess.run([os.path.join(SERVICES, "kafka-cluster"), words[0], self.folder, *words[1:]], check=True, stdout=subprocess.DEVNULL)
+
+    def kill(self, number):
+        self.act("kill", str(number))
+        self.down.add(number)
+
+    def all_up(self):
+        for number in sorted(self.down):
+            self.act("up", str(number))
+        self.down.clear()
+
+    def close(self):
+        self.act("stop")
+        shutil.rmtree(self.folder, ignore_errors=True)

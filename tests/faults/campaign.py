@@ -17,6 +17,7 @@ import traceback
 import scenarios
 import verdict
 from broker import Single
+from gateway import NotReady
 from rounds import Round, Skip
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -75,17 +76,22 @@ class Row:
 
 
 class Campaign:
-    """Shared by all rounds: the program, Kafka, numbers."""
+    """Shared by all rounds: the program and Kafka."""
 
     def __init__(self, given):
         self.given, self.program, self.broker = given, given.anygate, Single()
-        self.kafka, self.number, self.rows, self.bad, self.began = self.broker.brokers, 0, {}, [], time.monotonic()
+        self.kafka, self.rows, self.bad, self.began = self.broker.brokers, {}, [], time.monotonic()
         self.folder = tempfile.mkdtemp(prefix="anygate-faults.")
-        self.long, self.shared = given.hours is not None, {}
+        self.long, self.shared, self.ordinals = given.hours is not None, {}, -1
 
-    def take_number(self):
-        self.number += 1
-        return self.number
+    def ordinal(self, chance, most):
+        """A system call and its number for crash-ordinal: drawn, or in the long mode one after the other."""
+        if not self.long:
+            call = chance.choice(sorted(most))
+            return call, chance.randint(1, most[call])
+        every = [(call, number) for call in sorted(most) for number in range(1, most[call] + 1)]
+        self.ordinals = (self.ordinals + 1) % len(every)
+        return every[self.ordinals]
 
     def order(self):
         """(scenario, seed) of each round, one after the other."""
@@ -199,8 +205,12 @@ class Campaign:
 
 def attempt(this, scenario):
     """The scenario, and the judgement of what it left."""
-    scenario.act(this)
-    report = this.finish()
+    try:
+        scenario.act(this)
+        report = this.finish()
+    except NotReady as error:
+        this.faults.append(str(error))
+        report = this.judge({}, [], False, [])
     report.figures["unanswered"] = sum(bool(entry.unknown) for found in this.read_ledgers.values() for entry in found.entries.values())
     return report, report.code()
 

@@ -72,17 +72,22 @@ class Load:
 
 
 class Tally:
-    """How many messages the ledgers of a folder call acknowledged so far; reads only what is new."""
+    """How many messages the ledgers of a folder call acknowledged, refused or unknown so far; reads only what is new."""
 
     def __init__(self, folder):
-        self.folder, self.read, self.acked = folder, {}, 0
+        self.folder, self.read = folder, {}
+        self.counts = {"ACK": 0, "NACK": 0, "UNKNOWN": 0}
 
-    def acks(self):
+    def look(self, what):
         for name in os.listdir(self.folder):
             with open(os.path.join(self.folder, name), "rb") as file:
                 file.seek(self.read.get(name, 0))
                 new = file.read()
             whole = new.rfind(b"\n") + 1
             self.read[name] = self.read.get(name, 0) + whole
-            self.acked += (b"\n" + new[:whole]).count(b"\nACK ")
-        return self.acked
+            for word in self.counts:
+                self.counts[word] += (b"\n" + new[:whole]).count(f"\n{word} ".encode())
+        return self.counts[what]
+
+    def acks(self):
+        return self.look("ACK")

@@ -42,7 +42,7 @@ class Round:
     def __init__(self, campaign, scenario, seed, folder):
         self.campaign, self.scenario, self.seed, self.folder = campaign, scenario, seed, folder
         self.random = random.Random(seed)
-        self.run = f"r{seed:x}n{campaign.take_number()}"
+        self.run = f"r{seed:x}t{time.time_ns() // 1000:x}"
         self.cleanup = contextlib.ExitStack()
         self.ledgers, self.logs = os.path.join(folder, "ledgers"), os.path.join(folder, "logs")
         os.mkdir(self.ledgers)
@@ -54,7 +54,8 @@ class Round:
         self.load, self.gateway, self.topic = None, None, None
         self.kills, self.broker_faults, self.causes, self.faults, self.doubts, self.notes = [], [], [], [], [], []
         self.min_unanswered, self.min_acks, self.acks_needed = 10, MIN_ACKS, ("http", "httpbatch", "mqtt")
-        self.required_sinks = None
+        self.required_sinks, self.sinks, self.told_lost = None, ("kafka", "store"), 0
+        self.once = ()  # producers whose every message arrives once, whatever happened
         self.read_ledgers = {}
 
     # the gateway
@@ -169,6 +170,15 @@ class Round:
         except OSError:
             return None
 
+    def delivered(self, backend="bus"):
+        return self.metrics().sum("anygate_lane_delivered_total", anygate_backend=backend)
+
+    def caught_up(self, backend="bus"):
+        """The lane has delivered all that waited when this was called."""
+        metrics = self.metrics()
+        aim = metrics.sum("anygate_lane_pending", anygate_backend=backend) + metrics.sum("anygate_lane_delivered_total", anygate_backend=backend)
+        self.wait(lambda: self.delivered(backend) >= aim or None, "the backlog is delivered", SETTLE_LIMIT)
+
     # the end
     def probe(self):
         """One message per protocol by a fresh client."""
@@ -196,23 +206,21 @@ class Round:
 
     def finish(self):
         """The load ends, everything settles, what arrived is read and judged."""
-        try:
-            if self.load is not None:
-                self.load.finish()
-            if self.gateway.process is None:
-                raise NotReady("the gateway does not run at the end of its round")
-            self.probe()
-            reader = self.topic.reader()
-            settled = self.settle(reader)
-            broken = laws.broken(self.metrics()) if settled else []
-            self.gateway.sample()
-            self.faults += self.gateway.unexpected
-            dead = collect.dead_letters(self.gateway, self.run)
-            self.stop()
-            sinks = {"kafka": reader.records(), "store": collect.store_rows(self.data) or []}
-        except NotReady as error:
-            self.faults.append(str(error))
-            return self.judge({}, [], False, [])
+        if self.load is not None:
+            self.load.finish()
+        self.gateway.sample()
+        self.faults += self.gateway.unexpected
+        if self.gateway.process is None:
+            raise NotReady("the gateway does not run at the end of its round")
+        self.probe()
+        reader = self.topic.reader()
+        settled = self.settle(reader)
+        broken = laws.broken(self.metrics()) if settled else []
+        dead = collect.dead_letters(self.gateway, self.run)
+        self.stop()
+        sinks = {"kafka": reader.records()}
+        if "store" in self.sinks:
+            sinks["store"] = collect.store_rows(self.data) or []
         return self.judge(sinks, dead, settled, broken)
 
     def judge(self, sinks, dead, settled, broken):
@@ -222,8 +230,8 @@ class Round:
             run=self.run, ledgers=self.read_ledgers, sinks=sinks, backends={"kafka": "bus", "store": "keep"},
             dead=dead, partitions=self.topic.partitions, kills=self.kills, broker_faults=self.broker_faults, causes=self.causes,
             probes=("http-probe", "mqtt-probe"), required_acks={kind: self.min_acks for kind in self.acks_needed},
-            wanted_kills=1 if self.kills else 0, settled=settled, gateway_faults=self.faults, broken_laws=broken,
-            doubts=self.doubts, min_unanswered=self.min_unanswered, required_sinks=self.required_sinks)
+            wanted_kills=1 if self.kills and self.min_unanswered else 0, settled=settled, gateway_faults=self.faults, broken_laws=broken,
+            doubts=self.doubts, min_unanswered=self.min_unanswered, required_sinks=self.required_sinks, told_lost=self.told_lost, once=self.once)
         return verdict.judge(facts)
 
     def clean(self):

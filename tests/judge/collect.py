@@ -4,9 +4,12 @@ import glob
 import json
 import os
 import sqlite3
+import time
 from dataclasses import dataclass
 
 import payload
+
+READ_LIMIT = 15.0  # seconds without a record, while some are missing
 
 
 @dataclass
@@ -55,10 +58,14 @@ class Kafka:
         ends, found = self.end(), []
         self.consumer.assign([self.position(self.topic, number, 0) for number in range(self.partitions)])
         reached = [0] * self.partitions
+        quiet_since = time.monotonic()
         while any(at < end for at, end in zip(reached, ends)):
-            messages = self.consumer.consume(5000, timeout=10)
-            if not messages:
-                raise RuntimeError(f"Kafka gave nothing for 10 s at {reached} of {ends}")
+            # Short, because `consume` waits until it has all it was asked for, or the time is over.
+            messages = self.consumer.consume(1000, timeout=0.05)
+            if messages:
+                quiet_since = time.monotonic()
+            elif time.monotonic() - quiet_since > READ_LIMIT:
+                raise RuntimeError(f"Kafka gave nothing for {READ_LIMIT:.0f} s at {reached} of {ends}")
             for message in messages:
                 if message.error():
                     raise RuntimeError(f"Kafka: {message.error()}")

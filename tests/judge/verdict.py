@@ -50,6 +50,8 @@ class Facts:
     doubts: list = field(default_factory=list)           # what makes the run prove nothing, seen while it ran
     min_unanswered: int = MIN_UNANSWERED                 # that all kills together must meet
     required_sinks: object = None                        # producer -> the sinks its messages go to; None: all
+    once: tuple = ()                  # producers none of whose messages may have a second copy
+    told_lost: int = 0                                   # losses that the gateway said itself: a disk lied to it
 
 
 class Report:
@@ -85,6 +87,8 @@ def judge(facts):
         report.blame("broken_laws", law)
     copies = {sink: recognise(facts, report, sink, found) for sink, found in facts.sinks.items()}
     check_losses(facts, report, copies)
+    if 0 < report.figures["lost"] <= facts.told_lost:
+        report.figures["lost_and_told"], report.figures["lost"] = report.figures["lost"], 0
     check_refused(facts, report, copies)
     for sink, by_message in copies.items():
         check_order(facts, report, sink, by_message)
@@ -208,6 +212,8 @@ def check_duplicates(facts, report, sink, by_message):
         total += len(found) - 1
         entry = facts.ledgers[producer].entries[seq]
         allowed = len(entry.attempts) - 1
+        if producer in facts.once and len(found) > 1:
+            report.blame("unexcused_duplicates", f"{sink}: {producer} {seq}: {len(found)} copies in spite of dedupe")
         for before, copy in zip(found, found[1:]):
             if allowed > 0:
                 allowed -= 1

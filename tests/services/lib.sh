@@ -77,3 +77,20 @@ end() {
     done
     rm -f "$1/pid"
 }
+
+# The second JIT compiler would take the processor from the gateway under test for half a minute.
+java_options=(-Xmx512m -XX:+UseSerialGC -Xshare:auto -XX:TieredStopAtLevel=1 -Dorg.slf4j.simpleLogger.showDateTime=true)
+
+# kafka_id: a random id, as Kafka wants it.
+kafka_id() { head -c 16 /dev/urandom | base64 | tr '+/' 'ab' | tr -d '='; }
+
+# kafka_format DIR CLUSTER: makes the data folder that DIR/server.properties names.
+kafka_format() {
+    java "${java_options[@]}" -cp "$tools/kafka/lib/*" kafka.tools.StorageTool format -t "$2" \
+        -c "$1/server.properties" >"$1/format.log" 2>&1 || { cat "$1/format.log" >&2; fail "format failed"; }
+}
+
+kafka_launch() { LOG_DIR=$1 launch "$1" java "${java_options[@]}" -cp "$tools/kafka/lib/*" kafka.Kafka "$1/server.properties"; }
+
+# kafka_has BROKERS N: does the cluster say that it has N brokers?
+kafka_has() { kcat -b "$1" -L -m 1 | grep -q " $2 brokers:"; }
