@@ -220,16 +220,32 @@ def disk_full_draining(r):
 
 @scenario(ci=1)
 def inodes(r):
-    """No file can be made any more, under load and across a kill."""
+    """No file can be made any more, under load; after a kill the gateway starts, or says why it does not."""
     disk = Small(r, size="64m", inodes=400)
     r.go()
     disk.fill_inodes()
     r.require(os.statvfs(disk.folder).f_favail == 0, "no inode free")
     r.progress("without inodes", 1500)
     r.kill()
-    r.restart()
-    r.progress("without inodes after a kill")
+    killed_at = r.killed_at
+    r.start(ready=False)
+    r.wait(lambda: r.gateway.process.poll() if r.gateway.process.poll() is not None else serves(r), "it starts or refuses to")
+    if r.gateway.process.poll() is None:
+        r.gateway.kill()
+    else:
+        r.await_end((EXIT_DISK,), "No space left")
+    r.killed_at = killed_at
     disk.free()
+    r.restart()
+    r.progress("with inodes again")
+
+
+def serves(r):
+    """The code of the admin address when it answers at all; None when it does not."""
+    try:
+        return r.gateway.get("/livez")[0]
+    except OSError:
+        return None
 
 
 @scenario(ci=1)

@@ -1,7 +1,8 @@
 //! The accept loop: limits per address and in all, and a graceful end.
 //!
 //! A connection above a limit is closed at once, before a byte is read, and counted. The loop never stops for an error of
-//! one connection; when the process is out of file descriptors it waits a little and goes on.
+//! one connection; when the process is out of file descriptors it waits a little and goes on. Connections never take the last
+//! descriptors: the journal, backends and the admin address need some to go on.
 use crate::gate::Gate;
 use schemas::Word;
 use std::{
@@ -9,7 +10,7 @@ use std::{
     future::Future,
     io,
     net::{IpAddr, SocketAddr},
-    os::fd::AsFd,
+    os::fd::{AsFd, AsRawFd, RawFd},
     sync::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
@@ -23,6 +24,9 @@ use tokio::{
 
 /// How long the loop rests when the process can open no more files.
 const OUT_OF_FILES_REST: Duration = Duration::from_millis(100);
+
+/// File descriptors that connections leave to the journal, the backends and the admin address; at most a quarter of all.
+const FILES_RESERVED: u64 = 48;
 
 /// Tells every connection that the gateway is stopping.
 #[derive(Clone, Debug)]
@@ -163,6 +167,10 @@ impl Acceptor {
                     continue;
                 }
             };
+            if takes_reserve(stream.as_raw_fd(), files_max()) {
+                self.gate.refused(Word::Overloaded);
+                continue;
+            }
             let Some(place) = self.admit(&open, peer) else { continue };
             // Answers are small and must leave at once.
             if stream.set_nodelay(true).is_err() {
@@ -195,6 +203,17 @@ impl Acceptor {
         }
         place
     }
+}
+
+/// How many files the process may have open, as `ulimit -n` says now; `None`: no limit.
+fn files_max() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+}
+
+/// The system gives the lowest number that is free: a high one says that nearly all are taken.
+fn takes_reserve(file: RawFd, files_max: Option<u64>) -> bool {
+    let file = u64::try_from(file).unwrap_or_default();
+    files_max.is_some_and(|most| file.saturating_add(FILES_RESERVED.min(most / 4)) >= most)
 }
 
 async fn rest_after(error: &io::Error) {
@@ -246,6 +265,14 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_files_are_not_for_connections() {
+        assert!(!takes_reserve(10, Some(100)));
+        assert!(takes_reserve(75, Some(100)));
+        assert!(!takes_reserve(951, Some(1000)) && takes_reserve(952, Some(1000)));
+        assert!(!takes_reserve(1_000_000, None));
+    }
 
     #[test]
     fn limits_per_address_and_in_all() {

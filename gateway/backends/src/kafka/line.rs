@@ -28,6 +28,8 @@ const POLL: Duration = Duration::from_millis(100);
 /// Pause before a producer that failed is replaced; doubles up to the longest.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// How often a probe looks whether the producer was replaced.
+const REPLACED_LOOK: Duration = Duration::from_millis(5);
 /// How long reports of records that were thrown out may take.
 const LAST_REPORTS: Duration = Duration::from_secs(1);
 
@@ -76,6 +78,26 @@ impl Line {
     pub(crate) fn batch_bytes(&self) -> usize {
         let cap = self.known.cap.load(Ordering::Relaxed);
         self.known.limit.load(Ordering::Relaxed).min(BATCH_BYTES).min(cap)
+    }
+
+    /// Waits until the producer of the moment makes no larger batches than the topic takes: what was handed to the one before
+    /// would be refused, while smaller batches behind it are taken, and keys would lose their order. `false` when it takes longer
+    /// than `patience`, or the line is being closed. Blocks.
+    pub(crate) fn fits_topic(&self, patience: Duration) -> bool {
+        let until = Instant::now() + patience;
+        loop {
+            {
+                let state = self.lock();
+                let limit = self.known.limit.load(Ordering::Relaxed);
+                if state.producer.as_ref().is_some_and(|producer| producer.context().batch_bytes <= limit) {
+                    return true;
+                }
+                if state.closing || Instant::now() >= until {
+                    return false;
+                }
+            }
+            std::thread::sleep(REPLACED_LOOK);
+        }
     }
 
     fn make(&self) -> Result<Producer, KafkaError> {

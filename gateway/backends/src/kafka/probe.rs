@@ -58,7 +58,8 @@ impl Facts {
     }
 }
 
-/// Looks. Blocks for at most two times [`PATIENCE`]: never on an async worker.
+/// Looks. Blocks for at most three times [`PATIENCE`]: never on an async worker. When it succeeds, the producer makes no batch
+/// that the topic does not take.
 pub(crate) fn look(line: &Line, runtime: &tokio::runtime::Handle) -> Result<Option<Facts>, Why> {
     let producer = line.producer()?;
     let topic = line.recipe.topic.fixed();
@@ -71,6 +72,10 @@ pub(crate) fn look(line: &Line, runtime: &tokio::runtime::Handle) -> Result<Opti
     let mut facts = of_topic(topic, &metadata)?;
     describe(line, topic, runtime, &mut facts);
     learn(&line.known, facts.max_message_bytes, &producer);
+    drop(producer);
+    if !line.fits_topic(PATIENCE) {
+        return Err(Why::new(Word::BackendUnavailable, "the producer is being replaced: the topic takes smaller batches"));
+    }
     Ok(Some(facts))
 }
 
