@@ -131,7 +131,7 @@ def resend(r):
     r.progress("beside the resend")
 
 
-@scenario(ci=1)
+@scenario(ci=0)
 def resend_after_kill(r):
     """With dedupe: what was acknowledged before a kill is sent again after it, and arrives once."""
     client = loaded_with_dedupe(r)

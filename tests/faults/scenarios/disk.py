@@ -150,7 +150,7 @@ def write_eintr(r):
     r.progress("with interrupted writes")
 
 
-@scenario(ci=1)
+@scenario(ci=0)
 def lying_write(r):
     """The disk says that it wrote 100 bytes of a group and did not: what is lost is lost by the disk, and the gateway says so."""
     trace = Strace(r, "pwrite64", "pwrite64:retval=100:when=30", paths=segments(r))
@@ -197,7 +197,7 @@ def disk_full(r):
     r.caught_up("keep")
 
 
-@scenario(ci=1)
+@scenario(ci=0)
 def disk_full_draining(r):
     """Kafka stands still until the journal is full, the disk is full, Kafka goes on: the lane drains with no byte free."""
     disk, broker, down = Small(r), bring_back(r), time.time()

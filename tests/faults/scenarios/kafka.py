@@ -5,7 +5,7 @@ import time
 from broker import Cluster, Topic
 from scenarios import scenario
 
-OVERSIZED = 700  # max.message.bytes of a topic that cannot take every payload
+OVERSIZED = 1080  # max.message.bytes of a topic that cannot take every payload
 
 
 def bring_back(r):
@@ -124,7 +124,6 @@ def oversized_record(r):
     r.caught_up()
     letters = r.metrics().sum("anygate_lane_dead_lettered_total", anygate_backend="bus")
     r.require(letters, "dead letters")
-    r.require(r.delivered() > letters, "more small records than large ones")
 
 
 def on_three(r):
