@@ -74,7 +74,10 @@ pub(crate) fn look(line: &Line, runtime: &tokio::runtime::Handle) -> Result<Opti
     learn(&line.known, facts.max_message_bytes, &producer);
     drop(producer);
     if !line.fits_topic(PATIENCE) {
-        return Err(Why::new(Word::BackendUnavailable, "the producer is being replaced: the topic takes smaller batches"));
+        return Err(Why::new(
+            Word::BackendUnavailable,
+            "the producer is being replaced: the topic takes smaller batches",
+        ));
     }
     Ok(Some(facts))
 }
