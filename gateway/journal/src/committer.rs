@@ -73,8 +73,10 @@ fn write<D: Disk>(inner: &Inner<D>, filled: &mut Filled) -> Result<(), Failure> 
         return Err(Failure { what: "find the active segment".into(), error: "there is none".into() });
     };
     let failed = |what: &str, e| Failure::new(format!("{what} {}", inner.segment_path(number).display()), &e);
-    let counts = count(filled.lanes.iter().copied());
-    let parts = Parts { flags: 0, segment: number, first: filled.first, rows: &filled.rows, lanes: &filled.lanes };
+    let counts = count(filled.lanes.iter().copied().zip(filled.rows.iter().map(|row| row.len())));
+    let unowed = counts.first().filter(|share| share.lane == 0).map_or(0, |_| unowed(filled));
+    let parts =
+        Parts { flags: 0, segment: number, first: filled.first, rows: &filled.rows, lanes: &filled.lanes, lsns: None };
     group::finish(&mut filled.buf, &parts, inner.seed);
     let Some(header) = group::peek(&filled.buf, number) else {
         return Err(Failure { what: "make a group".into(), error: "it does not read back".into() });
@@ -83,6 +85,11 @@ fn write<D: Disk>(inner: &Inner<D>, filled: &mut Filled) -> Result<(), Failure> 
     let begun = Instant::now();
     file.sync_data().map_err(|e| failed("sync", e))?;
     inner.counters.synced(begun.elapsed());
+    // Before a lane can read and settle them.
+    for share in &counts {
+        inner.accounts[share.lane].enter(share.bytes);
+    }
+    inner.unowed.enter(unowed);
     hold(&inner.ring).publish(&header, &counts);
     inner.mark.advance(header.last());
     inner.counters.groups.fetch_add(1, Relaxed);
@@ -91,11 +98,17 @@ fn write<D: Disk>(inner: &Inner<D>, filled: &mut Filled) -> Result<(), Failure> 
     Ok(())
 }
 
+/// Bytes of dead letters whose senders got no receipt.
+fn unowed(filled: &Filled) -> u64 {
+    let letters = filled.rows.iter().zip(&filled.lanes).filter(|(row, lanes)| *lanes & 1 != 0 && !row.is_owed());
+    letters.map(|(row, _)| u64::from(row.len())).sum()
+}
+
 /// Puts the next segment into use: its header is durable before its first group is written.
 fn roll<D: Disk>(inner: &Inner<D>, first: u64) -> Result<(), Failure> {
     let (spare, sealed, entered) = {
         let mut ring = hold(&inner.ring);
-        (ring.spares.pop_front(), ring.sealed(), ring.entered)
+        (ring.spares.pop_front(), ring.sealed(), Some(Box::new(ring.entered.clone())))
     };
     let Some(Blank { number, file }) = spare else {
         return Err(Failure { what: "take the next segment".into(), error: "none is ready".into() });

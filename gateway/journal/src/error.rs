@@ -120,6 +120,23 @@ pub enum Notice {
         /// The operating system's words.
         error: String,
     },
+    /// A lane lags: the ring needs the room, and what the lane has open there goes to a backlog of its own from now on.
+    SpillBegun {
+        /// The lane.
+        lane: LaneId,
+    },
+    /// The lane has no backlog any more.
+    SpillEnded {
+        /// The lane.
+        lane: LaneId,
+    },
+    /// No room on the file system for a lane's backlog; the ring keeps the events, and fills. Tried again when there is room.
+    BacklogNoSpace {
+        /// The lane.
+        lane: LaneId,
+        /// The operating system's words.
+        error: String,
+    },
     /// The disk failed; see [`Failure`].
     Failed(Failure),
 }
@@ -151,6 +168,13 @@ impl fmt::Display for Notice {
             Self::NoSpace { segments, error } => {
                 write!(f, "no space for another segment, the ring stays at {segments}: {error}")
             }
+            Self::SpillBegun { lane } => {
+                write!(f, "lane {lane} lags: its events are copied from the ring to a backlog of its own")
+            }
+            Self::SpillEnded { lane } => write!(f, "lane {lane} has caught up with its backlog"),
+            Self::BacklogNoSpace { lane, error } => {
+                write!(f, "no space for the backlog of lane {lane}, the ring keeps its events and fills: {error}")
+            }
             Self::Failed(failure) => failure.fmt(f),
         }
     }
@@ -174,6 +198,11 @@ pub enum OpenError {
     LanesMissing {
         /// Which.
         lanes: Vec<(LaneId, String, u64)>,
+    },
+    /// There is no log, and none is to be begun (`Options::lanes_as_found`).
+    Missing {
+        /// The data directory.
+        path: PathBuf,
     },
     /// Written by a version that this one must not read.
     Version {
@@ -238,6 +267,9 @@ impl fmt::Display for OpenError {
                 path.display(),
                 crate::format::FORMAT
             ),
+            Self::Missing { path } => {
+                write!(f, "{}: no journal here; give the data directory of the gateway (node.data_dir)", path.display())
+            }
             Self::Damaged { path, what } => write!(f, "{}: {what}", path.display()),
             Self::TooManyLanes => f.write_str("a journal has at most 63 lanes (backends)"),
             Self::Invalid(what) => f.write_str(what),
@@ -252,6 +284,7 @@ impl std::error::Error for OpenError {
             Self::Io { source, .. } => Some(source),
             Self::Locked { .. }
             | Self::LanesMissing { .. }
+            | Self::Missing { .. }
             | Self::Version { .. }
             | Self::Damaged { .. }
             | Self::TooManyLanes

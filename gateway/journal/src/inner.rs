@@ -1,10 +1,10 @@
 //! What the journal's users, its two threads and its readers share, and the one way in which it fails.
 //!
-//! Locks, in the order in which they may be held together: `saving` → `lanes[i]`; `meta` → `lanes[i]`. All others are held
+//! Locks, in the order in which they may be held together: `saving` or `meta` → `lanes[i]` → `ring`. All others are held
 //! alone, and none over I/O but `committer`, `saving` and `meta`, which exist for that.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     path::PathBuf,
     sync::{
         Arc, Condvar, Mutex,
@@ -14,12 +14,14 @@ use std::{
 };
 
 use crate::{
-    Closed, Failure, LANES, Notice, Options, Recovered,
+    Closed, Failure, LANES, LaneId, Notice, Options, Recovered,
+    account::Account,
     committer::Committer,
     disk::Disk,
     format::{
         cursor::Cursor,
         meta::{Meta, SLOT},
+        piece::Piece,
         segment,
     },
     intake::Intake,
@@ -40,6 +42,21 @@ pub(crate) struct LaneState<F> {
     pub file: Option<Arc<F>>,
     pub generation: u64,
     pub dirty: bool,
+    /// The segments of its backlog, oldest first.
+    pub backlog: VecDeque<Piece>,
+    /// What it has open up to here is in the backlog: it needs no segment of the ring that ends there or before.
+    pub spilled: u64,
+    /// So many reads that hand something out save the cursor before they do, see [`crate::LaneReader::read`].
+    pub careful: u32,
+    pub tally: Tally,
+}
+
+/// What a lane has copied and read back in this run.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    pub spilled_segments: u64,
+    pub spilled_events: u64,
+    pub read_back: u64,
 }
 
 impl<F> LaneState<F> {
@@ -51,6 +68,10 @@ impl<F> LaneState<F> {
             file: None,
             generation: 0,
             dirty: false,
+            backlog: VecDeque::new(),
+            spilled: 0,
+            careful: 0,
+            tally: Tally { spilled_segments: 0, spilled_events: 0, read_back: 0 },
         }
     }
 
@@ -87,6 +108,10 @@ pub(crate) struct Inner<D: Disk> {
     pub committer: Mutex<Committer>,
     pub ring: Mutex<Ring<D::File>>,
     pub lanes: Vec<Mutex<LaneState<D::File>>>,
+    /// Per lane, the bytes that wait.
+    pub accounts: Box<[Account]>,
+    /// Of those of lane 0: the letters whose senders got no receipt. Letters of earlier runs count when they are met.
+    pub unowed: Account,
     /// Bits of the lanes of the config.
     pub in_use: AtomicU64,
     pub saving: Mutex<()>,
@@ -95,6 +120,8 @@ pub(crate) struct Inner<D: Disk> {
     pub ringing: Condvar,
     pub ending: Mutex<Ending>,
     pub full: AtomicBool,
+    /// A backlog found no room: so many bytes it wanted. 0: it has room.
+    pub backlog_wants: AtomicU64,
     pub counters: Counters,
     pub recovered: Recovered,
     #[expect(dead_code, reason = "held while the journal is open")]
@@ -154,29 +181,42 @@ impl<D: Disk> Inner<D> {
         self.options.dir.join("journal")
     }
 
+    pub(crate) fn backlog_dir(&self, lane: LaneId) -> PathBuf {
+        crate::format::piece::folder(&self.options, lane)
+    }
+
     pub(crate) fn segment_path(&self, number: u64) -> PathBuf {
         self.journal_dir().join(segment::name(number))
     }
 
     /// Marks an event done, and gets the helper going if the ring waits for that.
     pub(crate) fn done(&self, lane: usize, lsn: u64) -> bool {
-        let fresh = {
-            let mut state = hold(&self.lanes[lane]);
+        let fresh = self.lane(lane, |state| {
             let fresh = state.tracker.done(lsn);
             state.exits.remove(&lsn);
             state.dirty |= fresh;
             fresh
-        };
+        });
         if fresh && self.full.load(Ordering::Relaxed) {
             self.ring_bell();
         }
         fresh
     }
 
+    /// Works on a lane's progress, and keeps its account.
+    pub(crate) fn lane<T>(&self, lane: usize, work: impl FnOnce(&mut LaneState<D::File>) -> T) -> T {
+        let mut state = hold(&self.lanes[lane]);
+        let unowed = state.tracker.unowed_bytes();
+        let done = work(&mut state);
+        self.accounts[lane].settle(&state.tracker);
+        self.unowed.leave(unowed.saturating_sub(state.tracker.unowed_bytes()));
+        done
+    }
+
     /// Events of a lane that are durable and not done.
     pub(crate) fn pending(&self, lane: usize) -> u64 {
         let settled = hold(&self.lanes[lane]).tracker.settled();
-        hold(&self.ring).entered[lane].saturating_sub(settled)
+        hold(&self.ring).entered.events[lane].saturating_sub(settled)
     }
 
     /// Writes the next meta slot and syncs it.

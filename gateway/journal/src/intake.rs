@@ -132,7 +132,7 @@ impl Intake {
             let len = u32::try_from(entry.len()).map_err(|_| Closed::TooLarge)?;
             filled.buf.extend_from_slice(entry.head);
             filled.buf.extend_from_slice(entry.payload);
-            filled.rows.push(Row { offset, len, crc: entry.crc });
+            filled.rows.push(Row { offset, size: len | entry.unowed, crc: entry.crc });
             filled.lanes.push(entry.lanes);
         }
         self.next += entries.len() as u64;

@@ -23,7 +23,7 @@ use crate::{
 /// The write-ahead log. Clones are the same journal; when the last one goes, its threads end (what was appended is
 /// written, but only [`Journal::close`] makes the stop a clean one).
 pub struct Journal<D: Disk = OsDisk> {
-    inner: Arc<Inner<D>>,
+    pub(crate) inner: Arc<Inner<D>>,
     threads: Arc<Threads<D>>,
 }
 
@@ -68,13 +68,13 @@ impl<D: Disk> Journal<D> {
         let inner = Arc::new(recovery::open(disk, options)?);
         let journal = Self { threads: Arc::new(Threads { inner: inner.clone(), running: Mutex::default() }), inner };
         if threads {
-            journal.start("journal-commit", committer::run)?;
+            journal.start("journal-commit", |inner| committer::run(inner))?;
             journal.start("journal-tend", tend::run)?;
         }
         Ok(journal)
     }
 
-    fn start(&self, name: &'static str, run: fn(&Inner<D>)) -> Result<(), OpenError> {
+    fn start(&self, name: &'static str, run: fn(&Arc<Inner<D>>)) -> Result<(), OpenError> {
         let inner = self.inner.clone();
         let thread = std::thread::Builder::new()
             .name(name.into())
@@ -215,19 +215,15 @@ impl<D: Disk> Journal<D> {
     /// Reads what is retained from the oldest on, of one lane or of all, and touches no cursor.
     #[must_use]
     pub fn scan(&self, lane: Option<LaneId>) -> Scan<D> {
-        Scan::new(self.inner.clone(), lane, Lsn::ZERO)
+        Scan::new(&self.inner, lane, Lsn::ZERO)
     }
 
-    /// One event, if it is still retained and durable. Reads the headers of one segment.
+    /// One event, if it is still retained, in the ring or in a backlog, and durable. Reads the headers of one segment.
     ///
     /// # Errors
     /// The operating system's, when a file cannot be read.
     pub fn read_at(&self, lsn: Lsn) -> io::Result<Option<Entry>> {
-        if hold(&self.inner.ring).holding(lsn.0).is_none() {
-            return Ok(None);
-        }
-        let first = Scan::new(self.inner.clone(), None, lsn).read(1)?.into_iter().next();
-        Ok(first.filter(|entry| entry.lsn == lsn))
+        Scan::one(&self.inner, lsn)
     }
 
     /// Marks an event of a lane done, in any order; `false` if it was so before.

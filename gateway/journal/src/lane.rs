@@ -7,11 +7,14 @@ use std::{
 };
 
 use crate::{
-    Entry, Failed, LaneId, Lsn, Waiter,
+    Entry, Failed, Failure, LaneId, Lsn, Waiter,
     disk::Disk,
+    format::segment::Counts,
     inner::Inner,
-    reader::{Reader, Sink},
+    reader::{Reach, Reader, Sink},
     sync::hold,
+    tend,
+    tracker::{Met, Tracker},
 };
 
 /// A lane's reader: durable events that are not done, each handed out once. One per lane at a time: a new one takes
@@ -29,7 +32,7 @@ struct OfLane<'a, D: Disk> {
 
 impl<D: Disk> OfLane<'_, D> {
     fn state<T>(&self, work: impl FnOnce(&mut crate::inner::LaneState<D::File>) -> T) -> T {
-        work(&mut hold(&self.inner.lanes[self.lane.index()]))
+        self.inner.lane(self.lane.index(), work)
     }
 }
 
@@ -42,17 +45,22 @@ impl<D: Disk> Sink for OfLane<'_, D> {
         lanes & self.lane.bit() != 0
     }
 
-    fn meet(&mut self, lsn: u64) -> bool {
+    fn meet(&mut self, met: Met) -> bool {
+        let met = Met { owed: met.owed || self.lane != LaneId::DEAD_LETTERS, ..met };
+        // Letters of this run are entered when they are durable.
+        if !met.owed && met.lsn < self.inner.recovered.next.0 {
+            self.inner.unowed.enter(u64::from(met.len));
+        }
         self.state(|state| {
             state.dirty = true;
-            state.tracker.meet(lsn)
+            state.tracker.meet(met)
         })
     }
 
-    fn lose(&mut self, lsn: u64) {
+    fn lose(&mut self, met: Met) {
         self.state(|state| {
             state.dirty = true;
-            state.tracker.lose(lsn);
+            state.tracker.lose(met);
         });
     }
 
@@ -60,8 +68,9 @@ impl<D: Disk> Sink for OfLane<'_, D> {
         self.state(|state| state.dirty |= state.tracker.pass(lsn));
     }
 
-    fn enter(&mut self, entered: &[u64; crate::LANES]) {
-        self.state(|state| state.tracker.reconcile(entered[self.lane.index()]));
+    fn enter(&mut self, entered: &Counts) {
+        let lane = self.lane.index();
+        self.state(|state| state.tracker.reconcile(entered.events[lane], entered.bytes[lane]));
     }
 
     fn attempts(&self, lsn: u64) -> u32 {
@@ -73,11 +82,13 @@ impl<D: Disk> LaneReader<D> {
     pub(crate) fn new(inner: Arc<Inner<D>>, lane: LaneId) -> Self {
         let seen = {
             let mut state = hold(&inner.lanes[lane.index()]);
+            // Letters of earlier runs are entered again when they are met again.
+            inner.unowed.leave(state.tracker.unowed_before(inner.recovered.next.0));
             let cursor = state.cursor();
-            state.tracker = crate::tracker::Tracker::restore(&cursor);
+            state.tracker = Tracker::restore(&cursor);
             state.tracker.frontier()
         };
-        Self { reader: Reader::new(inner, seen), lane, waiter: Waiter::new() }
+        Self { reader: Reader::new(inner, seen, Reach::Lane(lane)), lane, waiter: Waiter::new() }
     }
 
     /// The lane.
@@ -87,14 +98,35 @@ impl<D: Disk> LaneReader<D> {
     }
 
     /// The next durable events of the lane in LSN order, without those that are done: at least one if there is one, then
-    /// up to about `max_bytes` of bodies. Empty: nothing new, see [`LaneReader::poll_new`]. Reads files, so it may block
-    /// for as long as a disk takes.
+    /// up to about `max_bytes` of bodies. Empty: nothing new, see [`LaneReader::poll_new`]. Reads files, the lane's backlog
+    /// first and then the ring, so it may block for as long as a disk takes.
+    ///
+    /// An event that ends the process as soon as it is delivered must still be counted (`Entry::attempts`). So the cursor,
+    /// which says what is in flight, is saved before the events are handed out: by the first read that hands something out,
+    /// by the first 64 after an unclean stop, and whenever one of them was in flight at an unclean stop before.
     ///
     /// # Errors
-    /// The operating system's, when a file cannot be read. The next call tries again at the same place.
+    /// The operating system's, when a file cannot be read. The next call tries again at the same place. If the cursor cannot
+    /// be saved the journal has failed.
     pub fn read(&mut self, max_bytes: usize) -> io::Result<Vec<Entry>> {
         let inner = self.reader.inner.clone();
-        self.reader.read(&mut OfLane { inner: &*inner, lane: self.lane }, max_bytes)
+        let entries = self.reader.read(&mut OfLane { inner: &*inner, lane: self.lane }, max_bytes)?;
+        if self.is_careful(&entries) {
+            tend::save_cursor(&inner, self.lane)
+                .inspect_err(|e| inner.fail(&Failure::new(format!("save the cursor of lane {}", self.lane), e)))?;
+        }
+        Ok(entries)
+    }
+
+    fn is_careful(&self, entries: &[Entry]) -> bool {
+        // Nobody delivers dead letters.
+        if entries.is_empty() || self.lane == LaneId::DEAD_LETTERS {
+            return false;
+        }
+        let mut state = hold(&self.reader.inner.lanes[self.lane.index()]);
+        let careful = state.careful > 0 || entries.iter().any(|entry| entry.attempts > 0);
+        state.careful = state.careful.saturating_sub(1);
+        careful && state.file.is_some()
     }
 
     /// Ready when [`LaneReader::read`] may give more.

@@ -3,14 +3,20 @@
 //! **What it promises.** [`Journal::append`] takes all events of a message or none, without waiting. When
 //! [`Journal::poll_durable`] says yes, the events survive a kill and a power cut, on a disk whose sync tells the truth.
 //! Lanes read only what is durable, in order, each event at least once until it is called done. LSNs are never reused.
-//! Damage loses what it hit and nothing else, and is counted. The first error of a write or sync ends the journal.
+//! Damage loses what it hit and nothing else, and is counted. The first error of a write or sync ends the journal. A lane
+//! that lags holds nobody up: what it has open in a segment of the ring is copied to a backlog of its own before the segment
+//! is used again; its reader takes both as one stream.
 //!
-//! **What it does not do.** It looks into no event. It does not copy a lagging lane's events elsewhere: a lane that needs a
-//! segment keeps it, and when all are kept, appends are refused with [`Closed::Full`].
+//! **What it does not do.** It looks into no event. It enforces no quota: whoever routes asks [`Journal::room`] first. When
+//! the disk has no room for a backlog, the ring keeps the events, and when it is full appends are refused with
+//! [`Closed::Full`].
 //!
 //! Where to read on: `format` has the bytes, `recovery` what a start does, `committer` the one thread that writes,
-//! `watermark` how waiters wake, `tend` how segments are used again, `disk` what is asked of a disk.
+//! `watermark` how waiters wake, `tend` how segments are used again, `spill` how a backlog is written, `reader` how it is read,
+//! `disk` what is asked of a disk.
 
+mod account;
+mod backlog;
 mod committer;
 pub mod disk;
 mod error;
@@ -20,11 +26,13 @@ mod intake;
 mod journal;
 mod lane;
 mod lsn;
+mod manage;
 mod options;
 mod reader;
 mod recovery;
 mod ring;
 mod scan;
+mod spill;
 mod stats;
 mod sync;
 mod tend;
@@ -37,7 +45,8 @@ pub use error::{Closed, Failed, Failure, Hook, Notice, OpenError};
 pub use journal::Journal;
 pub use lane::LaneReader;
 pub use lsn::{LANES, LaneId, Lsn};
+pub use manage::{Evicted, MoveError};
 pub use options::{Body, Encoded, Entry, LaneInfo, LaneSpec, Options};
 pub use scan::Scan;
-pub use stats::{Recovered, SYNC_BUCKETS, Stats};
+pub use stats::{LaneStats, Recovered, SYNC_BUCKETS, Stats};
 pub use watermark::{Dispatch, Waiter, Watch};

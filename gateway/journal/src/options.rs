@@ -18,6 +18,8 @@ pub struct LaneSpec {
     pub config_hash: u64,
     /// The name that it had before: the lane and its events are taken over.
     pub renamed_from: Option<String>,
+    /// Bytes of bodies that may wait in the lane before [`crate::Journal::room`] says no; 0: no limit.
+    pub quota: u64,
 }
 
 /// A lane as the lane table has it.
@@ -52,6 +54,12 @@ pub struct Options {
     pub shards: usize,
     /// How often cursors are saved. Default 1 s.
     pub cursor_every: Duration,
+    /// Bytes of dead letters that may wait whose senders got a receipt; 0: no limit. They are never evicted.
+    pub letters_quota: u64,
+    /// Bytes of dead letters that may wait whose senders got none ([`Encoded::unowed`]); 0: no limit.
+    pub unowed_quota: u64,
+    /// Take the lanes as the log has them and not from `lanes`: for tools. The log must be there.
+    pub lanes_as_found: bool,
     /// Told of damage, a full ring, failure.
     pub hook: Option<Hook>,
     /// Start the committer and the helper thread. `false`: the caller drives [`crate::Journal::commit_step`] and
@@ -72,6 +80,9 @@ impl Options {
             group_bytes: 8 << 20,
             shards: 2,
             cursor_every: Duration::from_secs(1),
+            letters_quota: 0,
+            unowed_quota: 0,
+            lanes_as_found: false,
             hook: None,
             threads: true,
         }
@@ -122,19 +133,29 @@ pub struct Encoded<'a> {
     pub crc: u32,
     /// Bits of the lanes that want it. Bits of lanes that do not exist hold nothing back.
     pub lanes: u64,
+    /// See [`Encoded::unowed`].
+    pub(crate) unowed: u32,
 }
 
 impl<'a> Encoded<'a> {
     /// A body in one slice.
     #[must_use]
     pub fn new(body: &'a [u8], lanes: u64) -> Self {
-        Self { head: body, payload: &[], crc: crc32c::crc32c(body), lanes }
+        Self { head: body, payload: &[], crc: crc32c::crc32c(body), lanes, unowed: 0 }
     }
 
     /// A body in two slices.
     #[must_use]
     pub fn gathered(head: &'a [u8], payload: &'a [u8], lanes: u64) -> Self {
-        Self { head, payload, crc: crc32c::crc32c_append(crc32c::crc32c(head), payload), lanes }
+        Self { head, payload, crc: crc32c::crc32c_append(crc32c::crc32c(head), payload), lanes, unowed: 0 }
+    }
+
+    /// The same for a dead letter whose sender got no receipt (QoS 0, no confirms, UDP): it counts for
+    /// `Options::unowed_quota`, and [`crate::Journal::evict_unowed`] may drop it for room.
+    #[must_use]
+    pub const fn unowed(mut self) -> Self {
+        self.unowed = group::UNOWED;
+        self
     }
 
     pub(crate) const fn len(&self) -> usize {
@@ -188,6 +209,8 @@ pub struct Entry {
     pub lanes: u64,
     /// In how many unclean exits it was in flight.
     pub attempts: u32,
+    /// Its sender got a receipt: not one of [`Encoded::unowed`].
+    pub owed: bool,
     /// Its bytes.
     pub body: Body,
 }

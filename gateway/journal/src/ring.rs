@@ -6,7 +6,11 @@ use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
     LANES,
-    format::{PAGE64, group::Header as GroupHeader, segment::Sealed},
+    format::{
+        PAGE64,
+        group::Header as GroupHeader,
+        segment::{Counts, Sealed},
+    },
 };
 
 /// A segment in use.
@@ -16,8 +20,8 @@ pub(crate) struct Segment<F> {
     pub about: Sealed,
     /// The first LSN that a group other than a copy may have.
     pub resume: u64,
-    /// Events per lane before this segment, since the log began; `None` if its header is lost.
-    pub entered: Option<Box<[u64; LANES]>>,
+    /// What each lane had before this segment; `None` if its header is lost.
+    pub entered: Option<Box<Counts>>,
     /// Nothing more is written to it.
     pub sealed: bool,
 }
@@ -52,8 +56,10 @@ pub(crate) struct Ring<F> {
     /// Being made ready right now.
     pub in_hand: usize,
     pub next_number: u64,
-    /// Events per lane since the log began.
-    pub entered: [u64; LANES],
+    /// What each lane had since the log began.
+    pub entered: Counts,
+    /// Per lane the last LSN that it has.
+    pub latest: [u64; LANES],
 }
 
 impl<F> Ring<F> {
@@ -64,11 +70,6 @@ impl<F> Ring<F> {
 
     pub(crate) fn get(&self, number: u64) -> Option<&Segment<F>> {
         self.segments.binary_search_by_key(&number, |s| s.about.number).ok().and_then(|at| self.segments.get(at))
-    }
-
-    /// The first segment above `number`.
-    pub(crate) fn after(&self, number: u64) -> Option<&Segment<F>> {
-        self.segments.get(self.segments.partition_point(|s| s.about.number <= number))
     }
 
     /// The segment that `lsn` would be in.
@@ -83,14 +84,16 @@ impl<F> Ring<F> {
     }
 
     /// A group of the active segment is durable.
-    pub(crate) fn publish(&mut self, header: &GroupHeader, counts: &[(usize, u64)]) {
+    pub(crate) fn publish(&mut self, header: &GroupHeader, counts: &[Share]) {
         if let Some(active) = self.segments.back_mut() {
             active.about.end += header.len() as u64;
             active.about.last = header.last();
             active.about.lanes |= header.lanes;
         }
-        for (lane, count) in counts {
-            self.entered[*lane] += count;
+        for share in counts {
+            self.entered.events[share.lane] += share.events;
+            self.entered.bytes[share.lane] += share.bytes;
+            self.latest[share.lane] = header.last();
         }
     }
 
@@ -103,27 +106,39 @@ impl<F> Ring<F> {
             file,
             about: Sealed { number, first, last: first - 1, end: PAGE64, lanes: 0 },
             resume: first,
-            entered: Some(Box::new(self.entered)),
+            entered: Some(Box::new(self.entered.clone())),
             sealed: false,
         });
     }
 }
 
-/// How many events each lane has in a group: (lane, events).
-pub(crate) fn count(lanes: impl Iterator<Item = u64>) -> Vec<(usize, u64)> {
-    let mut kinds: Vec<(u64, u64)> = Vec::new();
-    for lanes in lanes {
-        match kinds.iter_mut().find(|(kind, _)| *kind == lanes) {
-            Some((_, n)) => *n += 1,
-            None => kinds.push((lanes, 1)),
+/// What a lane has in a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Share {
+    pub lane: usize,
+    pub events: u64,
+    /// Of bodies.
+    pub bytes: u64,
+}
+
+/// What each lane has in a group whose events have these lanes and lengths.
+pub(crate) fn count(events: impl Iterator<Item = (u64, u32)>) -> Vec<Share> {
+    let mut kinds: Vec<(u64, u64, u64)> = Vec::new();
+    for (lanes, len) in events {
+        match kinds.iter_mut().find(|(kind, ..)| *kind == lanes) {
+            Some((_, n, bytes)) => (*n, *bytes) = (*n + 1, *bytes + u64::from(len)),
+            None => kinds.push((lanes, 1, u64::from(len))),
         }
     }
-    let mut counts = [0; LANES];
-    for (mut lanes, n) in kinds {
+    let mut counts = Counts::NONE;
+    for (mut lanes, n, bytes) in kinds {
         while lanes != 0 {
-            counts[lanes.trailing_zeros() as usize] += n;
+            let lane = lanes.trailing_zeros() as usize;
+            counts.events[lane] += n;
+            counts.bytes[lane] += bytes;
             lanes &= lanes - 1;
         }
     }
-    counts.into_iter().enumerate().filter(|(_, n)| *n > 0).collect()
+    let shares = counts.events.into_iter().zip(counts.bytes).enumerate();
+    shares.filter(|(_, (n, _))| *n > 0).map(|(lane, (events, bytes))| Share { lane, events, bytes }).collect()
 }

@@ -88,6 +88,35 @@ impl Stats {
     }
 }
 
+/// What waits in one lane.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LaneStats {
+    /// Durable events that are not done, in the ring and in the backlog.
+    pub pending: u64,
+    /// Bytes of their bodies; see [`crate::Journal::pending_bytes`] for how exact that is.
+    pub pending_bytes: u64,
+    /// Of those, for lane 0: letters whose senders got no receipt.
+    pub unowed_bytes: u64,
+    /// The limit that [`crate::Journal::room`] goes by; 0: none.
+    pub quota: u64,
+    /// Events handed out and not done.
+    pub open: u64,
+    /// Segments of the backlog.
+    pub backlog_segments: u64,
+    /// Events in them, done or not.
+    pub backlog_events: u64,
+    /// Bytes of their files.
+    pub backlog_bytes: u64,
+    /// Segments copied to the backlog since the journal was opened.
+    pub spilled_segments: u64,
+    /// Events in them.
+    pub spilled_events: u64,
+    /// Segments of the backlog that were read, done with and deleted since the journal was opened.
+    pub read_back_segments: u64,
+    /// No event before this one waits; `None`: none waits at all.
+    pub oldest: Option<Lsn>,
+}
+
 /// What was found at start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovered {

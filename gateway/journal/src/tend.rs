@@ -2,16 +2,25 @@
 //!
 //! A segment becomes ready by being made (written with zeros, synced, renamed into place, directory synced) or by being used
 //! again: when no lane needs anything in it **and the cursors that say so are saved**, it is renamed to its next number and
-//! the directory is synced. Its old groups carry the old number and never verify under the new one.
+//! the directory is synced. Its old groups carry the old number and never verify under the new one. When no more segments may
+//! be made and lanes need all that are there, what they need of the oldest is copied to their backlogs first (`spill`).
 
-use std::{io, sync::PoisonError, sync::atomic::Ordering, time::Duration, time::Instant};
+use std::{
+    io,
+    sync::{Arc, PoisonError, atomic::Ordering},
+    time::{Duration, Instant},
+};
 
 use crate::{
-    Failure, LANES, LaneId, Notice,
+    Failure, LANES, LaneId, Notice, backlog,
     disk::{Disk, DiskFile, Open},
-    format::{cursor, segment::Sealed},
+    format::{
+        cursor::{self, MAX_RANGES},
+        segment::Sealed,
+    },
     inner::{Inner, wake},
     ring::Blank,
+    spill,
     sync::hold,
 };
 
@@ -22,7 +31,7 @@ const PATIENCE: Duration = Duration::from_millis(5);
 const TEMPORARY: &str = "next.tmp";
 
 /// The helper's thread.
-pub(crate) fn run<D: Disk>(inner: &Inner<D>) {
+pub(crate) fn run<D: Disk>(inner: &Arc<Inner<D>>) {
     let mut saved = Instant::now();
     loop {
         let stop = {
@@ -55,14 +64,16 @@ pub(crate) fn run<D: Disk>(inner: &Inner<D>) {
 }
 
 /// One turn: cursors if they are due, then segments.
-pub(crate) fn step<D: Disk>(inner: &Inner<D>, cursors: bool) -> Result<(), Failure> {
+pub(crate) fn step<D: Disk>(inner: &Arc<Inner<D>>, cursors: bool) -> Result<(), Failure> {
     if inner.has_failed() {
         return Ok(());
     }
     if cursors {
         save_cursors(inner).map_err(|e| Failure::new("save cursors", &e))?;
     }
-    while hold(&inner.ring).spares.len() < READY {
+    // A small ring keeps one segment to write to.
+    let ready = READY.min(inner.options.segments - 1);
+    while hold(&inner.ring).spares.len() < ready {
         if !ready_one(inner)? {
             break;
         }
@@ -81,7 +92,7 @@ pub(crate) fn step<D: Disk>(inner: &Inner<D>, cursors: bool) -> Result<(), Failu
 }
 
 /// Makes one segment ready; `false` if there is no way to.
-fn ready_one<D: Disk>(inner: &Inner<D>) -> Result<bool, Failure> {
+fn ready_one<D: Disk>(inner: &Arc<Inner<D>>) -> Result<bool, Failure> {
     let (scrap, files) = {
         let mut ring = hold(&inner.ring);
         let scrap = ring.scrap.pop();
@@ -91,24 +102,28 @@ fn ready_one<D: Disk>(inner: &Inner<D>) -> Result<bool, Failure> {
     if let Some(blank) = scrap {
         return reuse(inner, blank);
     }
-    if files >= inner.options.keep
-        && let Some(passed) = passed(inner)
-    {
-        // Not before the cursors that passed it are on disk.
-        save_cursors(inner).map_err(|e| Failure::new("save cursors", &e))?;
-        return match take_out(inner, passed) {
-            Some(blank) => {
-                inner.counters.recycled.fetch_add(1, Ordering::Relaxed);
-                reuse(inner, blank)
-            }
-            // A reader holds its file for this moment: next time.
-            None => Ok(false),
-        };
+    if files >= inner.options.keep && recycle(inner)? {
+        return Ok(true);
     }
-    if files >= inner.options.segments {
-        return Ok(false);
+    if files < inner.options.segments && grow(inner, files)? {
+        return Ok(true);
     }
-    grow(inner, files)
+    Ok(spill::oldest(inner)? && recycle(inner)?)
+}
+
+/// Uses a segment again that nobody needs; `false` if there is none.
+fn recycle<D: Disk>(inner: &Inner<D>) -> Result<bool, Failure> {
+    let Some(passed) = passed(inner) else { return Ok(false) };
+    // Not before the cursors that passed it are on disk.
+    save_cursors(inner).map_err(|e| Failure::new("save cursors", &e))?;
+    match take_out(inner, passed) {
+        Some(blank) => {
+            inner.counters.recycled.fetch_add(1, Ordering::Relaxed);
+            reuse(inner, blank)
+        }
+        // A reader holds its file for this moment: next time.
+        None => Ok(false),
+    }
 }
 
 /// A sealed segment that no lane needs.
@@ -118,10 +133,16 @@ fn passed<D: Disk>(inner: &Inner<D>) -> Option<u64> {
 }
 
 pub(crate) fn needed<D: Disk>(inner: &Inner<D>, about: &Sealed) -> bool {
-    let wanted = about.lanes & inner.in_use.load(Ordering::Acquire);
-    (0..LANES)
-        .filter(|lane| wanted & (1 << lane) != 0)
-        .any(|lane| !hold(&inner.lanes[lane]).tracker.is_past(about.first, about.last))
+    (0..LANES).any(|lane| needs(inner, lane, about))
+}
+
+/// Whether the lane has open events in the segment that are not in its backlog.
+pub(crate) fn needs<D: Disk>(inner: &Inner<D>, lane: usize, about: &Sealed) -> bool {
+    if about.lanes & inner.in_use.load(Ordering::Acquire) & (1 << lane) == 0 {
+        return false;
+    }
+    let state = hold(&inner.lanes[lane]);
+    state.spilled < about.last && !state.tracker.is_past(about.first, about.last)
 }
 
 fn take_out<D: Disk>(inner: &Inner<D>, number: u64) -> Option<Blank<D::File>> {
@@ -176,7 +197,7 @@ fn grow<D: Disk>(inner: &Inner<D>, files: usize) -> Result<bool, Failure> {
             add(inner, Blank { number, file });
             Ok(true)
         }
-        Err(e) if matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+        Err(e) if spill::is_no_room(&e) => {
             hold(&inner.ring).in_hand -= 1;
             let _ = inner.disk.remove(&inner.journal_dir().join(TEMPORARY));
             no_space(e.to_string());
@@ -228,22 +249,39 @@ fn add<D: Disk>(inner: &Inner<D>, blank: Blank<D::File>) {
     wake(waiting);
 }
 
-/// Writes the cursors that changed into their older slots and syncs them.
+/// Writes the cursors that changed into their older slots and syncs them; deletes what backlogs do not need then.
 pub(crate) fn save_cursors<D: Disk>(inner: &Inner<D>) -> io::Result<()> {
-    let _alone = hold(&inner.saving);
-    for (index, lane) in inner.lanes.iter().enumerate() {
-        let (file, cursor) = {
-            let mut lane = hold(lane);
-            let Some(file) = lane.file.clone().filter(|_| lane.dirty) else { continue };
-            lane.dirty = false;
-            lane.generation += 1;
-            (file, lane.cursor())
-        };
-        let Some(id) = u8::try_from(index).ok().and_then(LaneId::new) else { continue };
-        put_cursor(&*file, id, &cursor, inner.seed)?;
-        inner.counters.cursor_saves.fetch_add(1, Ordering::Relaxed);
+    for index in 0..LANES {
+        let Some(lane) = u8::try_from(index).ok().and_then(LaneId::new) else { continue };
+        if hold(&inner.lanes[index]).dirty {
+            save_cursor(inner, lane)?;
+        }
     }
     Ok(())
+}
+
+/// Saves one cursor, changed or not; what it says.
+pub(crate) fn save_cursor<D: Disk>(inner: &Inner<D>, lane: LaneId) -> io::Result<cursor::Cursor> {
+    let _alone = hold(&inner.saving);
+    let (file, cursor, past) = {
+        let mut state = hold(&inner.lanes[lane.index()]);
+        state.dirty = false;
+        let mut cursor = state.cursor();
+        let Some(file) = state.file.clone() else { return Ok(cursor) };
+        state.generation += 1;
+        cursor.generation = state.generation;
+        // What is done above the low mark is known to the next start only if the cursor has room for it.
+        let whole = cursor.ranges.len() <= MAX_RANGES;
+        cursor.ranges.truncate(MAX_RANGES);
+        let is_past = |first, last| last < cursor.low || (whole && state.tracker.is_past(first, last));
+        let met = state.backlog.iter().take_while(|piece| piece.last <= state.tracker.frontier());
+        let past: Vec<_> = met.filter(|piece| is_past(piece.first, piece.last)).copied().collect();
+        (file, cursor, past)
+    };
+    put_cursor(&*file, lane, &cursor, inner.seed)?;
+    inner.counters.cursor_saves.fetch_add(1, Ordering::Relaxed);
+    backlog::delete(inner, lane, &past)?;
+    Ok(cursor)
 }
 
 pub(crate) fn put_cursor<F: DiskFile>(file: &F, id: LaneId, cursor: &cursor::Cursor, seed: u32) -> io::Result<()> {

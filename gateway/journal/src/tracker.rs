@@ -1,11 +1,36 @@
 //! How far one lane is: which of its events were handed out and are not done, and which are done ahead of the others.
 //!
 //! Memory grows with what is *open* (handed out, not done), not with what is done. Only what a cursor can say is kept:
-//! `low` (everything of the lane below is done), and ranges of done events above it.
+//! `low` (everything of the lane below is done), and ranges of done events above it. Bytes of bodies are kept beside the
+//! counts; see `account` for how exact they are.
 
-use std::collections::BTreeMap;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
-use crate::format::cursor::{Cursor, Range};
+use crate::format::cursor::{Cursor, MAX_FLIGHT, Range, Sums};
+
+/// An event as a reader meets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Met {
+    pub lsn: u64,
+    /// Bytes of its body.
+    pub len: u32,
+    /// Its sender got a receipt.
+    pub owed: bool,
+}
+
+/// Handed out and not done.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    len: u32,
+    owed: bool,
+    /// Done events that follow before the next open one.
+    after: u32,
+    /// Their bytes.
+    after_bytes: u64,
+}
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -14,23 +39,49 @@ pub(crate) struct Tracker {
     frontier: u64,
     /// Events of the lane up to the frontier, since the log began.
     passed: u64,
-    /// Handed out and not done, each with how many done events follow before the next open one.
-    open: BTreeMap<u64, u32>,
+    /// Bytes of their bodies.
+    passed_bytes: u64,
+    open: BTreeMap<u64, Open>,
+    open_bytes: u64,
+    /// Of the open ones: those whose sender got no receipt.
+    unowed: BTreeSet<u64>,
+    unowed_bytes: u64,
     /// Done above the frontier: start → (end, events).
     ahead: BTreeMap<u64, (u64, u32)>,
+    ahead_events: u64,
+    ahead_bytes: u64,
 }
 
 impl Tracker {
     pub(crate) const fn new() -> Self {
-        Self { frontier: 0, passed: 0, open: BTreeMap::new(), ahead: BTreeMap::new() }
+        Self {
+            frontier: 0,
+            passed: 0,
+            passed_bytes: 0,
+            open: BTreeMap::new(),
+            open_bytes: 0,
+            unowed: BTreeSet::new(),
+            unowed_bytes: 0,
+            ahead: BTreeMap::new(),
+            ahead_events: 0,
+            ahead_bytes: 0,
+        }
     }
 
     pub(crate) fn restore(cursor: &Cursor) -> Self {
-        let mut ahead = BTreeMap::new();
+        let sums = cursor.sums.unwrap_or_default();
+        let mut tracker = Self {
+            frontier: cursor.low.saturating_sub(1),
+            passed: cursor.passed,
+            passed_bytes: sums.passed,
+            ahead_bytes: sums.settled.saturating_sub(sums.passed),
+            ..Self::new()
+        };
         for Range { start, end, events } in &cursor.ranges {
-            ahead.insert(*start, (*end, *events));
+            tracker.ahead.insert(*start, (*end, *events));
+            tracker.ahead_events += u64::from(*events);
         }
-        Self { frontier: cursor.low.saturating_sub(1), passed: cursor.passed, open: BTreeMap::new(), ahead }
+        tracker
     }
 
     /// Everything below is done.
@@ -48,8 +99,28 @@ impl Tracker {
 
     /// Events of the lane that are done, since the log began.
     pub(crate) fn settled(&self) -> u64 {
-        let ahead: u64 = self.ahead.values().map(|(_, events)| u64::from(*events)).sum();
-        self.passed.saturating_sub(self.open.len() as u64) + ahead
+        self.passed.saturating_sub(self.open.len() as u64) + self.ahead_events
+    }
+
+    /// Bytes of their bodies.
+    pub(crate) const fn settled_bytes(&self) -> u64 {
+        self.passed_bytes.saturating_sub(self.open_bytes) + self.ahead_bytes
+    }
+
+    /// Bytes of the open events whose sender got no receipt.
+    pub(crate) const fn unowed_bytes(&self) -> u64 {
+        self.unowed_bytes
+    }
+
+    /// The oldest open event whose sender got no receipt, with its length.
+    pub(crate) fn oldest_unowed(&self) -> Option<(u64, u32)> {
+        let lsn = *self.unowed.first()?;
+        Some((lsn, self.open.get(&lsn)?.len))
+    }
+
+    /// Bytes of those that stand before `lsn`.
+    pub(crate) fn unowed_before(&self, lsn: u64) -> u64 {
+        self.unowed.range(..lsn).filter_map(|lsn| self.open.get(lsn)).map(|open| u64::from(open.len)).sum()
     }
 
     fn is_ahead(&self, lsn: u64) -> bool {
@@ -61,30 +132,43 @@ impl Tracker {
     }
 
     /// The reader met an event of the lane; `true`: hand it out.
-    pub(crate) fn meet(&mut self, lsn: u64) -> bool {
+    pub(crate) fn meet(&mut self, met: Met) -> bool {
+        let Met { lsn, len, owed } = met;
         if lsn <= self.frontier {
             return false;
         }
+        // What is done before it follows an open event before it.
+        self.pass(lsn - 1);
         self.passed += 1;
+        self.passed_bytes += u64::from(len);
         let done = self.is_ahead(lsn);
         self.frontier = lsn;
         if done {
             // Counted in `passed` from now on.
-            if let Some((_, (_, events))) = self.ahead.range_mut(..=lsn).next_back() {
-                *events = events.saturating_sub(1);
+            if let Some((_, (_, events))) = self.ahead.range_mut(..=lsn).next_back()
+                && *events > 0
+            {
+                *events -= 1;
+                self.ahead_events -= 1;
             }
-            self.follow(1);
+            self.ahead_bytes = self.ahead_bytes.saturating_sub(u64::from(len));
+            self.follow(1, u64::from(len));
         } else {
-            self.open.insert(lsn, 0);
+            self.open.insert(lsn, Open { len, owed, after: 0, after_bytes: 0 });
+            self.open_bytes += u64::from(len);
+            if !owed {
+                self.unowed.insert(lsn);
+                self.unowed_bytes += u64::from(len);
+            }
         }
         self.trim();
         !done
     }
 
     /// The reader met an event that nobody can read: it counts as done.
-    pub(crate) fn lose(&mut self, lsn: u64) {
-        if self.meet(lsn) {
-            self.done(lsn);
+    pub(crate) fn lose(&mut self, met: Met) {
+        if self.meet(met) {
+            self.done(met.lsn);
         }
     }
 
@@ -98,42 +182,88 @@ impl Tracker {
         moved
     }
 
-    /// All the lane's events up to the frontier are `passed`, says a segment header: what is missing is gone for good
-    /// (recycled when it was done, or damaged).
-    pub(crate) fn reconcile(&mut self, passed: u64) {
-        if let Some(missing) = passed.checked_sub(self.passed).filter(|missing| *missing > 0) {
-            self.passed = passed;
-            self.follow(u32::try_from(missing).unwrap_or(u32::MAX));
+    /// All the lane's events up to the frontier are `passed`, with so many bytes, says a segment header: what is missing is
+    /// gone for good (recycled when it was done, or damaged).
+    pub(crate) fn reconcile(&mut self, passed: u64, bytes: u64) {
+        let missing = passed.saturating_sub(self.passed);
+        let missing_bytes = bytes.saturating_sub(self.passed_bytes);
+        self.passed += missing;
+        self.passed_bytes += missing_bytes;
+        self.follow(u32::try_from(missing).unwrap_or(u32::MAX), missing_bytes);
+        // A done range may begin before the frontier and end behind it: its part before it is among what was missing.
+        if let Some((start, (_, events))) = self.ahead.first_key_value().map(|(start, rest)| (*start, *rest))
+            && start <= self.frontier
+        {
+            let taken = u32::try_from(missing).unwrap_or(u32::MAX).min(events);
+            self.take_ahead(start, taken);
         }
+        if self.ahead.is_empty() {
+            self.ahead_bytes = 0;
+        }
+    }
+
+    /// Takes events out of the done range at `start` that are counted in `passed`; the bytes they are reckoned to have.
+    fn take_ahead(&mut self, start: u64, events: u32) -> u64 {
+        let bytes = if self.ahead_events == u64::from(events) {
+            self.ahead_bytes
+        } else {
+            self.ahead_bytes / self.ahead_events.max(1) * u64::from(events)
+        };
+        if let Some((_, left)) = self.ahead.get_mut(&start) {
+            *left -= events;
+        }
+        self.ahead_events -= u64::from(events);
+        self.ahead_bytes -= bytes;
+        bytes
+    }
+
+    /// Everything up to `last` is done, and that are `passed` events with so many bytes.
+    pub(crate) fn settle_all(&mut self, last: u64, passed: u64, bytes: u64) {
+        *self = Self { frontier: last.max(self.frontier), passed, passed_bytes: bytes, ..Self::new() };
     }
 
     /// `count` done events follow the last open one.
-    fn follow(&mut self, count: u32) {
-        if let Some((_, after)) = self.open.iter_mut().next_back() {
-            *after = after.saturating_add(count);
+    fn follow(&mut self, count: u32, bytes: u64) {
+        if let Some((_, open)) = self.open.iter_mut().next_back() {
+            open.after = open.after.saturating_add(count);
+            open.after_bytes = open.after_bytes.saturating_add(bytes);
         }
     }
 
+    /// Done ranges that the frontier has passed are done events below it. Those that were not met are in no segment any more.
     fn trim(&mut self) {
-        while let Some((start, (end, _))) = self.ahead.first_key_value().map(|(start, rest)| (*start, *rest)) {
+        while let Some((start, (end, events))) = self.ahead.first_key_value().map(|(start, rest)| (*start, *rest)) {
             if end > self.frontier {
                 break;
             }
+            let bytes = self.take_ahead(start, events);
             self.ahead.remove(&start);
+            self.passed += u64::from(events);
+            self.passed_bytes += bytes;
+            self.follow(events, bytes);
         }
     }
 
     /// Marks an event of the lane done; `false` if it was so before.
     pub(crate) fn done(&mut self, lsn: u64) -> bool {
-        if let Some(after) = self.open.remove(&lsn) {
+        if let Some(gone) = self.open.remove(&lsn) {
+            self.open_bytes -= u64::from(gone.len);
+            if !gone.owed && self.unowed.remove(&lsn) {
+                self.unowed_bytes -= u64::from(gone.len);
+            }
             if let Some((_, before)) = self.open.range_mut(..lsn).next_back() {
-                *before = before.saturating_add(after).saturating_add(1);
+                before.after = before.after.saturating_add(gone.after).saturating_add(1);
+                before.after_bytes =
+                    before.after_bytes.saturating_add(gone.after_bytes).saturating_add(u64::from(gone.len));
             }
             return true;
         }
         if lsn <= self.frontier || self.is_ahead(lsn) {
             return false;
         }
+        self.ahead_events += 1;
+        // Its length is not known before the reader meets it.
+        self.ahead_bytes += self.passed_bytes / self.passed.max(1);
         if let Some((_, (end, events))) = self.ahead.range_mut(..lsn).next_back()
             && *end + 1 == lsn
         {
@@ -151,13 +281,14 @@ impl Tracker {
 
     /// What a cursor would say now; `flight` carries the exits of those in flight.
     pub(crate) fn snapshot(&self, exits: &BTreeMap<u64, u32>) -> Cursor {
-        let behind: u64 = self.open.values().map(|after| u64::from(*after) + 1).sum();
+        let behind: u64 = self.open.values().map(|open| u64::from(open.after) + 1).sum();
+        let behind_bytes: u64 = self.open.values().map(|open| open.after_bytes + u64::from(open.len)).sum();
         let mut ranges = Vec::new();
         let mut opens = self.open.iter().peekable();
-        while let Some((lsn, after)) = opens.next() {
+        while let Some((lsn, open)) = opens.next() {
             let end = opens.peek().map_or(self.frontier, |(next, _)| **next - 1);
-            if *after > 0 {
-                ranges.push(Range { start: lsn + 1, end, events: *after });
+            if open.after > 0 {
+                ranges.push(Range { start: lsn + 1, end, events: open.after });
             }
         }
         ranges.extend(self.ahead.iter().map(|(start, (end, events))| Range {
@@ -165,21 +296,38 @@ impl Tracker {
             end: *end,
             events: *events,
         }));
-        let flight = self.open.keys().map(|lsn| (*lsn, exits.get(lsn).copied().unwrap_or(0))).collect();
+        let sums = Sums { passed: self.passed_bytes.saturating_sub(behind_bytes), settled: self.settled_bytes() };
         Cursor {
             generation: 0,
             low: self.low(),
             passed: self.passed.saturating_sub(behind),
             ranges,
-            flight,
+            flight: self.flight(exits),
             state: Vec::new(),
+            sums: Some(sums),
         }
+    }
+
+    /// Those in flight, as many as a cursor has room for: first those that were so at most unclean exits, then the newest,
+    /// because a process that dies of an event does so soon after it was handed out.
+    fn flight(&self, exits: &BTreeMap<u64, u32>) -> Vec<(u64, u32)> {
+        let mut flight: Vec<_> = self.open.keys().map(|lsn| (*lsn, exits.get(lsn).copied().unwrap_or(0))).collect();
+        if flight.len() > MAX_FLIGHT {
+            flight.sort_unstable_by_key(|(lsn, exits)| Reverse((*exits, *lsn)));
+            flight.truncate(MAX_FLIGHT);
+            flight.sort_unstable();
+        }
+        flight
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn met(lsn: u64) -> Met {
+        Met { lsn, len: 7, owed: !lsn.is_multiple_of(20) }
+    }
 
     fn restored(tracker: &Tracker) -> Tracker {
         Tracker::restore(&tracker.snapshot(&BTreeMap::new()))
@@ -190,14 +338,14 @@ mod tests {
     fn what_is_done_stays_done_and_what_is_open_comes_again() {
         let mut tracker = Tracker::new();
         for lsn in [10, 20, 30, 40] {
-            assert!(tracker.meet(lsn));
+            assert!(tracker.meet(met(lsn)));
         }
         assert!(tracker.done(30) && tracker.done(20) && !tracker.done(30));
         assert!(tracker.done(60), "ahead of the reader");
         assert_eq!((tracker.low(), tracker.open(), tracker.settled()), (10, 2, 3));
         let mut again = restored(&tracker);
         assert_eq!(again.settled(), 3);
-        let handed: Vec<u64> = [10, 20, 30, 40, 50, 60].into_iter().filter(|lsn| again.meet(*lsn)).collect();
+        let handed: Vec<u64> = [10, 20, 30, 40, 50, 60].into_iter().filter(|lsn| again.meet(met(*lsn))).collect();
         assert_eq!(handed, [10, 40, 50]);
         assert_eq!(again.settled(), 3);
         for lsn in handed {
@@ -211,8 +359,8 @@ mod tests {
     #[test]
     fn a_header_settles_what_is_gone() {
         let mut tracker = Tracker::new();
-        tracker.meet(10);
-        tracker.reconcile(5);
+        tracker.meet(met(10));
+        tracker.reconcile(5, 35);
         assert_eq!(tracker.settled(), 4);
         tracker.done(10);
         assert_eq!((tracker.settled(), tracker.low()), (5, 11));

@@ -228,10 +228,19 @@ fn a_lying_write_is_found() {
     assert_eq!(read_all(&journal), [lsns[0], lsns[2]]);
 }
 
+/// Without room for a backlog the ring keeps everything, and fills.
 #[test]
 fn full_ring_refuses_until_a_lane_moves() {
     let disk = FaultyDisk::new();
-    let journal = Journal::open(disk, options()).unwrap();
+    let (options, notices) = hooked();
+    let journal = Journal::open(disk.clone(), options).unwrap();
+    while journal.stats().segments < 5 {
+        journal.tend_step(false).unwrap();
+        if journal.append(&[Encoded::new(&[7; 10_000], A)]).is_ok() {
+            journal.commit_step().unwrap();
+        }
+    }
+    disk.set_capacity(Some(disk.used()));
     let body = vec![7; 10_000];
     let mut cx = Context::from_waker(Waker::noop());
     loop {
@@ -243,6 +252,10 @@ fn full_ring_refuses_until_a_lane_moves() {
         }
     }
     assert_eq!(journal.stats().segments, 5);
+    assert!(journal.backlog_is_full());
+    let said: Vec<_> = notices.lock().unwrap().iter().map(std::mem::discriminant).collect();
+    let no_space = Notice::BacklogNoSpace { lane: lane(1), error: String::new() };
+    assert_eq!(said.iter().filter(|it| **it == std::mem::discriminant(&no_space)).count(), 1, "said once");
     assert!(journal.stats().full && journal.poll_room(&mut cx, 1, body.len()).is_pending());
     assert_eq!(journal.append(&[Encoded::new(&vec![0; 20_000], A)]), Err(Closed::TooLarge));
     let mut reader = journal.lane(lane(1));
@@ -251,7 +264,7 @@ fn full_ring_refuses_until_a_lane_moves() {
         reader.done(entry.lsn);
     }
     journal.tend_step(false).unwrap();
-    assert_eq!(journal.poll_room(&mut cx, 1, body.len()), Poll::Ready(Ok(())));
+    assert_eq!(journal.poll_room(&mut cx, 1, body.len()), Poll::Ready(Ok(())), "draining needs no space");
     journal.append(&[Encoded::new(&body, A)]).unwrap();
     journal.commit_step().unwrap();
     assert!(journal.stats().recycled >= 1);

@@ -4,7 +4,7 @@
 use journal::{Closed, Disk, Encoded, Journal, LaneId, LaneSpec, Lsn, MemoryDisk, OpenError, Options, OsDisk};
 
 fn spec(name: &str) -> LaneSpec {
-    LaneSpec { name: name.into(), kind: "null".into(), config_hash: 1, renamed_from: None }
+    LaneSpec { name: name.into(), kind: "null".into(), config_hash: 1, renamed_from: None, quota: 0 }
 }
 
 fn options(dir: impl Into<std::path::PathBuf>) -> Options {

@@ -149,6 +149,7 @@ pub(super) fn specs(config: &Config) -> Vec<LaneSpec> {
         kind: backend.kind().to_owned(),
         config_hash: 0,
         renamed_from: None,
+        quota: 0,
     };
     config.backends.iter().map(spec).collect()
 }

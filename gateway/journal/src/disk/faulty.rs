@@ -3,10 +3,11 @@
 //!
 //! [`FaultyDisk::crash`] gives the disk that a new process finds after a kill or a power cut.
 
+mod state;
+
 use std::{
-    collections::BTreeMap,
     io::{self, ErrorKind},
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex},
 };
 
@@ -15,6 +16,7 @@ use super::{
     memory::{read_from, write_into},
 };
 use crate::sync::hold;
+use state::{Go, Inode, Name, State, gone, mix};
 
 /// What happens at the chosen operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,120 +44,6 @@ pub enum Loss {
     /// The power was cut while the device was writing: of what was not synced any 512-byte or 4 KiB piece may have
     /// survived, and of names a first part.
     Torn,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Inode {
-    cached: Vec<u8>,
-    synced: Vec<u8>,
-    /// In order: what was written since the last sync.
-    unsynced: Vec<(u64, Vec<u8>)>,
-}
-
-#[derive(Clone, Debug)]
-enum Name {
-    Created(PathBuf, usize),
-    Renamed(PathBuf, PathBuf),
-    Removed(PathBuf),
-}
-
-impl Name {
-    fn is_in(&self, dir: &Path) -> bool {
-        match self {
-            Self::Created(path, _) | Self::Removed(path) => path.parent() == Some(dir),
-            Self::Renamed(from, to) => from.parent() == Some(dir) || to.parent() == Some(dir),
-        }
-    }
-
-    fn apply(&self, names: &mut BTreeMap<PathBuf, usize>) {
-        match self {
-            Self::Created(path, inode) => {
-                names.insert(path.clone(), *inode);
-            }
-            Self::Renamed(from, to) => {
-                if let Some(inode) = names.remove(from) {
-                    names.insert(to.clone(), inode);
-                }
-            }
-            Self::Removed(path) => {
-                names.remove(path);
-            }
-        }
-    }
-}
-
-#[derive(Clone, Debug, Default)]
-struct State {
-    inodes: Vec<Inode>,
-    names: BTreeMap<PathBuf, usize>,
-    durable_names: BTreeMap<PathBuf, usize>,
-    pending: Vec<Name>,
-    ops: u64,
-    fault: Option<(u64, Fault)>,
-    crashed: bool,
-    locked: bool,
-}
-
-/// What an operation is to do.
-enum Go {
-    On,
-    /// Say yes and do nothing.
-    Lie,
-    /// Do the first part of it, then give the error.
-    Part(u64, io::Error),
-}
-
-fn gone() -> io::Error {
-    io::Error::other("the machine has stopped")
-}
-
-impl State {
-    /// Counts an operation that changes something.
-    fn op(&mut self) -> io::Result<Go> {
-        if self.crashed {
-            return Err(gone());
-        }
-        self.ops += 1;
-        match self.fault.filter(|(at, _)| *at == self.ops).map(|(_, fault)| fault) {
-            None => Ok(Go::On),
-            Some(Fault::Lie) => Ok(Go::Lie),
-            Some(Fault::Eio) => Err(io::Error::from_raw_os_error(5)),
-            Some(Fault::NoSpace) => Err(io::Error::from_raw_os_error(28)),
-            Some(Fault::ShortWrite) => Ok(Go::Part(50, io::Error::from_raw_os_error(5))),
-            Some(Fault::Crash) => {
-                self.crashed = true;
-                Ok(Go::Part(mix(self.ops) % 101, gone()))
-            }
-        }
-    }
-
-    /// For operations that cannot be done in part; `false`: lie.
-    fn whole(&mut self) -> io::Result<bool> {
-        match self.op()? {
-            Go::On => Ok(true),
-            Go::Lie => Ok(false),
-            Go::Part(_, e) => Err(e),
-        }
-    }
-
-    fn name(&mut self, name: Name) {
-        name.apply(&mut self.names);
-        self.pending.push(name);
-    }
-
-    fn write(&mut self, inode: usize, bytes: &[u8], at: u64) -> io::Result<()> {
-        let inode = &mut self.inodes[inode];
-        inode.unsynced.push((at, bytes.to_vec()));
-        write_into(&mut inode.cached, bytes, at)
-    }
-}
-
-/// A well mixed number.
-fn mix(n: u64) -> u64 {
-    let mut z = n.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 /// See the module. Clones are the same disk.
@@ -186,6 +74,18 @@ impl FaultyDisk {
     /// Lets the operation with this number (from 1) meet a fault.
     pub fn fail_at(&self, operation: u64, fault: Fault) {
         hold(&self.0).fault = Some((operation, fault));
+    }
+
+    /// From now on all files together may have so many bytes; `None`: any number. Beyond that writes give ENOSPC.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        hold(&self.0).capacity = bytes;
+    }
+
+    /// Bytes that all files together have.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        let state = hold(&self.0);
+        state.names.values().map(|inode| state.inodes[*inode].cached.len() as u64).sum()
     }
 
     /// Operations so far that change something.
@@ -343,7 +243,7 @@ impl Disk for FaultyDisk {
     }
 
     fn free(&self, _path: &Path) -> io::Result<u64> {
-        Ok(u64::MAX)
+        Ok(hold(&self.0).free())
     }
 }
 

@@ -7,6 +7,7 @@
 //!      ranges × (start u64, end u64, events u32): done above low
 //!      in flight × (lsn u64, unclean exits u32)
 //!      state: the backend's own bytes
+//!      passed bytes u64 | settled bytes u64 (of bodies below low; of those and of the done ranges together)
 //! len  crc u32, seeded
 //! ```
 
@@ -22,8 +23,9 @@ pub(crate) const MAX_STATE: usize = 16 << 10;
 pub(crate) const MAX_FLIGHT: usize = 1024;
 const HEAD: usize = 56;
 const RANGE: usize = 20;
+const SUMS: usize = 16;
 /// Done ranges that always fit.
-pub(crate) const MAX_RANGES: usize = (SLOT - HEAD - 4 - MAX_STATE - MAX_FLIGHT * 12) / RANGE;
+pub(crate) const MAX_RANGES: usize = (SLOT - HEAD - 4 - SUMS - MAX_STATE - MAX_FLIGHT * 12) / RANGE;
 
 /// Events that are done above the low mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +47,17 @@ pub(crate) struct Cursor {
     /// Handed out and not done when it was saved: (lsn, unclean exits while it was so).
     pub flight: Vec<(u64, u32)>,
     pub state: Vec<u8>,
+    /// Bytes of the lane's bodies; `None` in a cursor that was written without them.
+    pub sums: Option<Sums>,
+}
+
+/// Bytes of bodies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sums {
+    /// Of the lane's events below `low`, since the log began.
+    pub passed: u64,
+    /// Of those and the ones in the done ranges.
+    pub settled: u64,
 }
 
 fn length(n: usize) -> [u8; 4] {
@@ -76,6 +89,10 @@ impl Cursor {
             out.extend_from_slice(&exits.to_le_bytes());
         }
         out.extend_from_slice(state);
+        if let Some(sums) = self.sums {
+            out.extend_from_slice(&sums.passed.to_le_bytes());
+            out.extend_from_slice(&sums.settled.to_le_bytes());
+        }
         let len = length(out.len());
         out[12..16].copy_from_slice(&len);
         let crc = crc32c::crc32c_append(seed, &out);
@@ -111,6 +128,10 @@ impl Cursor {
             cursor.flight.push((take.u64()?, take.u32()?));
         }
         cursor.state = take.bytes(state)?.to_vec();
+        // What a later version adds stands behind it.
+        if len >= bytes.len() - take.0.len() + SUMS {
+            cursor.sums = Some(Sums { passed: take.u64()?, settled: take.u64()? });
+        }
         Some(Parsed::Good(cursor))
     }
 
@@ -139,11 +160,13 @@ mod tests {
             ranges: vec![Range { start: 4, end: 5, events: 1 }; MAX_RANGES + 1],
             flight: vec![(6, 7); MAX_FLIGHT + 1],
             state: vec![8; MAX_STATE + 1],
+            sums: Some(Sums { passed: 9, settled: 10 }),
         };
         let bytes = full.encode(lane, 1);
         assert!(bytes.len() <= SLOT);
         let back = Cursor::decode(&bytes, lane, 1).good().unwrap();
         assert_eq!((back.ranges.len(), back.flight.len(), back.state.len()), (MAX_RANGES, MAX_FLIGHT, MAX_STATE));
+        assert_eq!(back.sums, full.sums);
         assert_eq!(Cursor::decode(&bytes, LaneId::DEAD_LETTERS, 1), Parsed::Bad);
         let mut file = vec![0; 2 * SLOT];
         file[..bytes.len()].copy_from_slice(&bytes);

@@ -5,6 +5,7 @@
 //! meta.0, meta.1            two slots (`meta`): log uuid, start count, lane table
 //! journal/<20 digits>.seg   segments (`segment` header page, then `group`s)
 //! lanes/<id>/cursor         two slots (`cursor`)
+//! lanes/<id>/backlog/*.seg  what the lane had open in segments that were recycled: same format, sparse LSNs (`piece`)
 //! ```
 //!
 //! Every checksum of a header starts from a seed made of the log's random uuid. So bytes of another log never verify, and
@@ -13,6 +14,7 @@
 pub(crate) mod cursor;
 pub(crate) mod group;
 pub(crate) mod meta;
+pub(crate) mod piece;
 pub(crate) mod segment;
 
 /// The format that this version writes.

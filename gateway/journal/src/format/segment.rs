@@ -2,14 +2,16 @@
 //! ends, so that an old torn tail is never read as corruption later, also when a segment in between was recycled.
 //!
 //! ```text
-//!   0  magic 8 | format u8, min_reader u8, flags u16, rows u32 | uuid 16
+//!   0  magic 8 | format u8, min_reader u8, flags u16 (1: bytes per lane are known, 2: counts are not) | rows u32 | uuid 16
 //!  32  number u64 | first lsn u64 | resume lsn u64 | created u64 (µs since 1970) | segment size u64
 //!  72  64 × u64: how many events each lane had before this segment, since the log began
 //! 584  rows × (number u64, first lsn u64, last lsn u64, end offset u64, lanes bitmap u64)
+//! 3580 64 × u64: how many bytes of bodies each lane had before this segment, since the log began
 //! 4092 crc u32
 //! ```
 //!
 //! `first` is the first LSN that may stand here; `resume` the first that a group other than recovery's copy may have.
+//! A segment of a backlog has the number and the counts of the one of the ring that its events come from, and one row: itself.
 
 use super::{FORMAT, MIN_READER, PAGE, Parsed, Take};
 use crate::LANES;
@@ -18,8 +20,22 @@ const MAGIC: &[u8; 8] = b"AnygSeg\n";
 const CRC_AT: usize = PAGE - 4;
 const ROWS_AT: usize = 72 + LANES * 8;
 const ROW: usize = 40;
+const BYTES_AT: usize = CRC_AT - LANES * 8;
 /// Predecessors that fit.
-pub(crate) const MAX_ROWS: usize = (CRC_AT - ROWS_AT) / ROW;
+pub(crate) const MAX_ROWS: usize = (BYTES_AT - ROWS_AT) / ROW;
+const BYTES: u16 = 1;
+const UNCOUNTED: u16 = 2;
+
+/// How many events each lane had, and bytes of bodies, since the log began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub events: [u64; LANES],
+    pub bytes: [u64; LANES],
+}
+
+impl Counts {
+    pub(crate) const NONE: Self = Self { events: [0; LANES], bytes: [0; LANES] };
+}
 
 /// A sealed predecessor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +59,8 @@ pub(crate) struct Header {
     pub resume: u64,
     pub created: u64,
     pub size: u64,
-    pub entered: [u64; LANES],
+    /// Before this segment; `None` if that is not known.
+    pub entered: Option<Box<Counts>>,
     pub sealed: Vec<Sealed>,
 }
 
@@ -51,11 +68,14 @@ impl Header {
     pub(crate) fn encode(&self, seed: u32) -> Vec<u8> {
         let mut page = Vec::with_capacity(PAGE);
         page.extend_from_slice(MAGIC);
-        page.extend_from_slice(&[FORMAT, MIN_READER, 0, 0]);
+        page.extend_from_slice(&[FORMAT, MIN_READER]);
+        page.extend_from_slice(&(if self.entered.is_some() { BYTES } else { UNCOUNTED }).to_le_bytes());
+        let none = Counts::NONE;
+        let entered = self.entered.as_deref().unwrap_or(&none);
         let rows = &self.sealed[self.sealed.len().saturating_sub(MAX_ROWS)..];
         page.extend_from_slice(&u32::try_from(rows.len()).unwrap_or(0).to_le_bytes());
         page.extend_from_slice(&self.uuid);
-        for n in [self.number, self.first, self.resume, self.created, self.size].iter().chain(&self.entered) {
+        for n in [self.number, self.first, self.resume, self.created, self.size].iter().chain(&entered.events) {
             page.extend_from_slice(&n.to_le_bytes());
         }
         for row in rows {
@@ -63,7 +83,10 @@ impl Header {
                 page.extend_from_slice(&n.to_le_bytes());
             }
         }
-        page.resize(CRC_AT, 0);
+        page.resize(BYTES_AT, 0);
+        for n in &entered.bytes {
+            page.extend_from_slice(&n.to_le_bytes());
+        }
         let crc = crc32c::crc32c_append(seed, &page);
         page.extend_from_slice(&crc.to_le_bytes());
         page
@@ -81,12 +104,13 @@ impl Header {
     }
 
     fn fields(body: &[u8]) -> Option<Self> {
-        let mut take = Take(body.get(12..)?);
+        let mut take = Take(body.get(10..)?);
+        let flags = take.u16()?;
         let rows = take.u32()? as usize;
         let uuid = take.uuid()?;
         let (number, first, resume, created, size) = (take.u64()?, take.u64()?, take.u64()?, take.u64()?, take.u64()?);
-        let mut entered = [0; LANES];
-        for lane in &mut entered {
+        let mut entered = Box::new(Counts::NONE);
+        for lane in &mut entered.events {
             *lane = take.u64()?;
         }
         let mut sealed = Vec::with_capacity(rows.min(MAX_ROWS));
@@ -99,6 +123,13 @@ impl Header {
                 lanes: take.u64()?,
             });
         }
+        if flags & BYTES != 0 {
+            let mut take = Take(body.get(BYTES_AT..)?);
+            for lane in &mut entered.bytes {
+                *lane = take.u64()?;
+            }
+        }
+        let entered = (flags & UNCOUNTED == 0).then_some(entered);
         Some(Self { uuid, number, first, resume, created, size, entered, sealed })
     }
 }
@@ -122,8 +153,9 @@ mod tests {
     #[test]
     fn comes_back() {
         let sealed = (0..MAX_ROWS as u64).map(|n| Sealed { number: n, first: 1, last: 2, end: 3, lanes: 4 }).collect();
-        let mut entered = [0; LANES];
-        entered[63] = 5;
+        let mut entered = Box::new(Counts::NONE);
+        (entered.events[63], entered.bytes[62]) = (5, 6);
+        let entered = Some(entered);
         let header = Header { uuid: [1; 16], number: 99, first: 5, resume: 6, created: 7, size: 8, entered, sealed };
         let page = header.encode(3);
         assert_eq!(page.len(), PAGE);

@@ -8,18 +8,22 @@ use std::{
 
 use super::{
     JUMP, lanes,
+    progress::{Reading, accounts, read_backlogs},
     survey::{LastGroup, Survey, Surveyor, read_meta},
 };
 use crate::{
     LANES, LaneId, Lsn, Notice, OpenError, Options, Recovered,
+    account::Account,
     committer::{now_micros, put_header},
     disk::{Disk, DiskFile, Open},
     format::{
         PAGE64,
-        cursor::Cursor,
+        cursor::{Cursor, Sums},
         group::{self, COPY, HEADER, Row},
         meta::{Meta, SLOT, State},
-        seed, segment,
+        piece::Piece,
+        seed,
+        segment::{self, Counts},
     },
     inner::{Bell, Ending, Inner, LaneState, meta_path, no_lanes, write_meta},
     intake::Intake,
@@ -33,6 +37,14 @@ use crate::{
 /// Opens the journal; its threads are started by the caller.
 pub(crate) fn open<D: Disk>(disk: D, options: Options) -> Result<Inner<D>, OpenError> {
     options.check()?;
+    let mut options = options;
+    if options.lanes_as_found {
+        // Before the lock makes a directory and a file.
+        options.lanes = match read_meta(&disk, &options)? {
+            Some(meta) => lanes::specs(&meta.lanes),
+            None => return Err(OpenError::Missing { path: options.dir }),
+        };
+    }
     let lock = take_lock(&disk, &options)?;
     let found = read_meta(&disk, &options)?;
     let old = found.is_some();
@@ -40,7 +52,6 @@ pub(crate) fn open<D: Disk>(disk: D, options: Options) -> Result<Inner<D>, OpenE
         Some(meta) => meta,
         None => first_meta(&disk, &options)?,
     };
-    let mut options = options;
     options.segment_size = meta.segment_size;
     options.check()?;
     let seed = seed(&meta.uuid);
@@ -48,9 +59,11 @@ pub(crate) fn open<D: Disk>(disk: D, options: Options) -> Result<Inner<D>, OpenE
     // A clean stop left everything synced; what is torn or missing all the same is damage, and then nothing is trusted.
     let clean = old && meta.clean && survey.next <= meta.next && !survey.torn && !survey.segments.is_empty();
     survey.next = survey.next.max(meta.next);
-    let (cursors, lost) = read_cursors(&disk, &options, &meta, &survey, seed)?;
+    let backlogs = read_backlogs(&disk, &options, &meta)?;
+    let reading = Reading { disk: &disk, options: &options, meta: &meta, survey: &survey, backlogs: &backlogs, seed };
+    let (cursors, lost) = reading.cursors()?;
     let pending = |id: LaneId| match cursors[id.index()].as_ref() {
-        Some(cursor) => survey.entered[id.index()].saturating_sub(Tracker::restore(cursor).settled()),
+        Some(cursor) => survey.entered.events[id.index()].saturating_sub(Tracker::restore(cursor).settled()),
         None => 0,
     };
     let plan = lanes::plan(&meta.lanes, &options.lanes, pending)?;
@@ -66,7 +79,7 @@ pub(crate) fn open<D: Disk>(disk: D, options: Options) -> Result<Inner<D>, OpenE
     let _ = disk.remove(&options.dir.join("journal").join("next.tmp"));
     let next = if clean || !old { survey.next } else { survey.next + JUMP };
     let start = Start { disk: &disk, options: &options, uuid: meta.uuid, seed, next, clean };
-    let states = start.lanes(&plan, cursors, &lost, &survey.entered, old && !clean)?;
+    let states = start.lanes(&plan, cursors, backlogs, &lost, &survey.entered, old && !clean)?;
     meta.lanes = plan.lanes;
     meta.starts += 1;
     meta.clean = false;
@@ -109,6 +122,7 @@ struct Parts<D: Disk> {
 fn assemble<D: Disk>(parts: Parts<D>) -> Inner<D> {
     let Parts { disk, options, lock, seed, meta, states, ring, recovered } = parts;
     let next = recovered.next.0;
+    let accounts = accounts(&meta, &options, &ring.entered, &states);
     let active_end = ring.segments.back().map_or(PAGE64, |segment| segment.about.end);
     let tail = options.segment_size.saturating_sub(active_end);
     let bits = meta.lanes.iter().filter(|lane| lane.state == State::Active).fold(0, |bits, lane| bits | lane.id.bit());
@@ -121,6 +135,8 @@ fn assemble<D: Disk>(parts: Parts<D>) -> Inner<D> {
         committer: Mutex::default(),
         ring: Mutex::new(ring),
         lanes: states,
+        accounts,
+        unowed: Account::new(0, 0, options.unowed_quota),
         in_use: AtomicU64::new(bits),
         saving: Mutex::new(()),
         meta: Mutex::new(meta),
@@ -128,6 +144,7 @@ fn assemble<D: Disk>(parts: Parts<D>) -> Inner<D> {
         ringing: Condvar::new(),
         ending: Mutex::new(Ending::default()),
         full: AtomicBool::new(false),
+        backlog_wants: AtomicU64::new(0),
         counters: Counters::default(),
         recovered,
         lock,
@@ -187,42 +204,6 @@ fn first_meta<D: Disk>(disk: &D, options: &Options) -> Result<Meta, OpenError> {
     Ok(meta)
 }
 
-type Cursors = (Vec<Option<Cursor>>, Vec<LaneId>);
-
-/// The cursors of the table's lanes; a lost one stands at the oldest retained event.
-fn read_cursors<D: Disk>(
-    disk: &D,
-    options: &Options,
-    meta: &Meta,
-    survey: &Survey<D::File>,
-    seed: u32,
-) -> Result<Cursors, OpenError> {
-    let mut cursors: Vec<Option<Cursor>> = vec![None; LANES];
-    let mut lost = Vec::new();
-    for lane in meta.lanes.iter().filter(|lane| lane.state == State::Active) {
-        let id = lane.id;
-        let path = lanes::cursor_path(options, id);
-        let read =
-            lanes::read_cursor(disk, options, id, seed).map_err(OpenError::io(format!("read {}", path.display())))?;
-        cursors[id.index()] = Some(match read {
-            Some(cursor) => cursor,
-            None => {
-                lost.push(id);
-                let oldest = survey.segments.first();
-                Cursor {
-                    generation: 1,
-                    low: oldest.map_or(survey.next, |segment| segment.about.first),
-                    passed: oldest.map_or(survey.entered[id.index()], |segment| {
-                        segment.entered.as_ref().map_or(0, |entered| entered[id.index()])
-                    }),
-                    ..Cursor::default()
-                }
-            }
-        });
-    }
-    Ok((cursors, lost))
-}
-
 /// The steps of a start that write.
 struct Start<'a, D: Disk> {
     disk: &'a D,
@@ -239,8 +220,9 @@ impl<D: Disk> Start<'_, D> {
         &self,
         plan: &lanes::Plan,
         cursors: Vec<Option<Cursor>>,
+        mut backlogs: Vec<VecDeque<Piece>>,
         lost: &[LaneId],
-        entered: &[u64; LANES],
+        entered: &Counts,
         unclean: bool,
     ) -> Result<Vec<Mutex<LaneState<D::File>>>, OpenError> {
         let mut states = no_lanes();
@@ -251,16 +233,23 @@ impl<D: Disk> Start<'_, D> {
             }
             let begins = plan.begins.contains(&id);
             let opened = match cursor {
-                Some(cursor) if !begins => {
+                Some(mut cursor) if !begins => {
+                    // A cursor of before bytes were counted: nothing waits, as far as bytes go.
+                    let all = entered.bytes[index];
+                    cursor.sums.get_or_insert(Sums { passed: all, settled: all });
                     lanes::open_cursor(self.disk, self.options, id, &cursor, self.seed, lost.contains(&id))
                         .map(|file| (cursor, file))
                 }
                 Some(_) | None => {
-                    lanes::begin_cursor(self.disk, self.options, id, self.next, entered[index], self.seed)
+                    backlogs[index].clear();
+                    let begun =
+                        lanes::Begun { low: self.next, passed: entered.events[index], bytes: entered.bytes[index] };
+                    lanes::begin_cursor(self.disk, self.options, id, begun, self.seed)
                 }
             };
             let (cursor, file) = opened.map_err(OpenError::io(format!("open the cursor of lane {id}")))?;
-            states[index] = Mutex::new(lanes::state(cursor, file, unclean));
+            let backlog = std::mem::take(&mut backlogs[index]);
+            states[index] = Mutex::new(lanes::state(cursor, file, backlog, unclean));
         }
         Ok(states)
     }
@@ -274,6 +263,8 @@ impl<D: Disk> Start<'_, D> {
             in_hand: 0,
             next_number: survey.next_number,
             entered: survey.entered,
+            // Not known: a reader looks at everything that was there.
+            latest: [self.next - 1; LANES],
         };
         if self.clean {
             if let Some(active) = ring.segments.back_mut() {
@@ -304,12 +295,10 @@ impl<D: Disk> Start<'_, D> {
 
     /// A fresh segment with a copy of the last group. Its header is written last: only then does it count.
     fn fresh(&self, ring: &mut Ring<D::File>, last: Option<&LastGroup>) -> Result<Segment<D::File>, OpenError> {
-        let mut entered = ring.entered;
-        if let Some(last) = last {
-            let kept = last.lanes.iter().zip(&last.events).filter(|(_, e)| e.is_some()).map(|(lanes, _)| *lanes);
-            for (lane, n) in count(kept) {
-                entered[lane] -= n;
-            }
+        let mut entered = Box::new(ring.entered.clone());
+        for share in last.map(|last| count(last.kept())).unwrap_or_default() {
+            entered.events[share.lane] -= share.events;
+            entered.bytes[share.lane] -= share.bytes;
         }
         let number = ring.next_number;
         ring.next_number += 1;
@@ -324,7 +313,7 @@ impl<D: Disk> Start<'_, D> {
             resume: self.next,
             created: now_micros(),
             size: self.options.segment_size,
-            entered,
+            entered: Some(entered.clone()),
             sealed: ring.sealed(),
         };
         let mut about = segment::Sealed { number, first, last: first - 1, end: PAGE64, lanes: 0 };
@@ -336,7 +325,7 @@ impl<D: Disk> Start<'_, D> {
             about.lanes = last.header.lanes;
         }
         put_header(&file, &header, self.seed).map_err(work())?;
-        Ok(Segment { file: Arc::new(file), about, resume: self.next, entered: Some(Box::new(entered)), sealed: false })
+        Ok(Segment { file: Arc::new(file), about, resume: self.next, entered: Some(entered), sealed: false })
     }
 }
 
@@ -369,8 +358,14 @@ fn copy(last: &LastGroup, number: u64, seed: u32) -> Vec<u8> {
             None => Row::HOLE,
         });
     }
-    let parts =
-        group::Parts { flags: COPY, segment: number, first: last.header.first, rows: &rows, lanes: &last.lanes };
+    let parts = group::Parts {
+        flags: COPY,
+        segment: number,
+        first: last.header.first,
+        rows: &rows,
+        lanes: &last.lanes,
+        lsns: None,
+    };
     group::finish(&mut buf, &parts, seed);
     buf
 }

@@ -2,20 +2,21 @@
 //! the config lacks and that still has events stops the start, before anything was written.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     io,
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
 };
 
 use crate::{
-    LANES, LaneId, LaneSpec, OpenError, Options,
+    LANES, LaneId, LaneSpec, OpenError, Options, backlog,
     disk::{Disk, DiskFile, Open, read_up_to},
     format::{
-        cursor::{Cursor, SLOT},
+        cursor::{Cursor, SLOT, Sums},
         meta::{Lane, State},
+        piece::Piece,
     },
-    inner::{Inner, LaneState},
+    inner::{Inner, LaneState, Tally},
     options::check_lanes,
     sync::hold,
     tend::put_cursor,
@@ -41,6 +42,19 @@ pub(super) struct Plan {
     pub begins: Vec<LaneId>,
     /// The ids, in the order of the config.
     pub ids: Vec<LaneId>,
+}
+
+/// The config that leaves the table as it is.
+pub(super) fn specs(table: &[Lane]) -> Vec<LaneSpec> {
+    let active = table.iter().filter(|lane| lane.state == State::Active && lane.id != LaneId::DEAD_LETTERS);
+    let spec = |lane: &Lane| LaneSpec {
+        name: lane.name.clone(),
+        kind: lane.kind.clone(),
+        config_hash: lane.config_hash,
+        renamed_from: None,
+        quota: 0,
+    };
+    active.map(spec).collect()
 }
 
 /// Fits the config to the table. `pending` says how many events a lane still has.
@@ -110,17 +124,27 @@ pub(super) fn cursor_path(options: &Options, id: LaneId) -> PathBuf {
     options.dir.join("lanes").join(id.to_string()).join("cursor")
 }
 
-/// A lane that begins at `low`. Its id may have been another's: the new cursor must be newer than any that is there.
+/// Where a lane begins: its first LSN, and what its id had before.
+#[derive(Clone, Copy)]
+pub(super) struct Begun {
+    pub low: u64,
+    pub passed: u64,
+    pub bytes: u64,
+}
+
+/// A lane that begins. Its id may have been another's: the new cursor must be newer than any that is there.
 pub(super) fn begin_cursor<D: Disk>(
     disk: &D,
     options: &Options,
     id: LaneId,
-    low: u64,
-    passed: u64,
+    begun: Begun,
     seed: u32,
 ) -> io::Result<(Cursor, D::File)> {
+    let Begun { low, passed, bytes } = begun;
+    backlog::clear(disk, options, id)?;
     let generation = read_cursor(disk, options, id, seed)?.map_or(1, |old| old.generation + 1);
-    let cursor = Cursor { generation, low, passed, ..Cursor::default() };
+    let sums = Some(Sums { passed: bytes, settled: bytes });
+    let cursor = Cursor { generation, low, passed, sums, ..Cursor::default() };
     let file = open_cursor(disk, options, id, &cursor, seed, true)?;
     Ok((cursor, file))
 }
@@ -162,7 +186,9 @@ pub(super) fn open_cursor<D: Disk>(
 }
 
 /// The state of a lane that goes on from `cursor`; after an unclean exit those in flight have one more behind them.
-pub(super) fn state<F>(cursor: Cursor, file: F, unclean: bool) -> LaneState<F> {
+pub(super) fn state<F>(cursor: Cursor, file: F, backlog: VecDeque<Piece>, unclean: bool) -> LaneState<F> {
+    /// Reads whose events are in the cursor before they are handed out.
+    const CAREFUL: u32 = 64;
     let more = u32::from(unclean);
     let exits: BTreeMap<u64, u32> =
         cursor.flight.iter().map(|(lsn, exits)| (*lsn, exits.saturating_add(more))).collect();
@@ -172,7 +198,12 @@ pub(super) fn state<F>(cursor: Cursor, file: F, unclean: bool) -> LaneState<F> {
         generation: cursor.generation,
         state: cursor.state,
         file: Some(Arc::new(file)),
-        dirty: unclean,
+        // What a backlog does not need is deleted after a save.
+        dirty: unclean || !backlog.is_empty(),
+        spilled: backlog.iter().map(|piece| piece.last).max().unwrap_or(0),
+        backlog,
+        careful: if unclean { CAREFUL } else { 1 },
+        tally: Tally::default(),
     }
 }
 
@@ -181,11 +212,15 @@ pub(crate) fn set<D: Disk>(inner: &Inner<D>, specs: &[LaneSpec]) -> Result<Vec<L
     let mut meta = hold(&inner.meta);
     let plan = plan(&meta.lanes, specs, |id| inner.pending(id.index()))?;
     for id in &plan.begins {
-        let entered = hold(&inner.ring).entered[id.index()];
-        let next = hold(&inner.intake).next();
-        let (cursor, file) = begin_cursor(&inner.disk, &inner.options, *id, next, entered, inner.seed)
+        let (passed, bytes) = {
+            let ring = hold(&inner.ring);
+            (ring.entered.events[id.index()], ring.entered.bytes[id.index()])
+        };
+        let begun = Begun { low: hold(&inner.intake).next(), passed, bytes };
+        let (cursor, file) = begin_cursor(&inner.disk, &inner.options, *id, begun, inner.seed)
             .map_err(OpenError::io(format!("make the cursor of lane {id}")))?;
-        *hold(&inner.lanes[id.index()]) = state(cursor, file, false);
+        *hold(&inner.lanes[id.index()]) = state(cursor, file, VecDeque::new(), false);
+        inner.accounts[id.index()].begin(bytes, 0);
     }
     let mut next = meta.clone();
     next.lanes.clone_from(&plan.lanes);
@@ -197,6 +232,9 @@ pub(crate) fn set<D: Disk>(inner: &Inner<D>, specs: &[LaneSpec]) -> Result<Vec<L
             State::Active => bits |= lane.id.bit(),
             State::Retired => hold(&inner.lanes[lane.id.index()]).file = None,
         }
+    }
+    for (id, spec) in plan.ids.iter().zip(specs) {
+        inner.accounts[id.index()].set_quota(spec.quota);
     }
     inner.in_use.store(bits, Ordering::Release);
     Ok(plan.ids)

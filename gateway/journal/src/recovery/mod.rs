@@ -15,6 +15,7 @@
 
 mod establish;
 mod lanes;
+mod progress;
 mod survey;
 
 pub(crate) use establish::open;

@@ -3,13 +3,13 @@
 use std::{io, path::PathBuf};
 
 use crate::{
-    LANES, Notice, OpenError, Options,
+    Notice, OpenError, Options,
     disk::{Disk, DiskFile, Open, read_up_to},
     format::{
         PAGE, PAGE64, Parsed,
         group::{Header as GroupHeader, Row},
         meta::{Meta, SLOT},
-        segment::{self, Header, Sealed},
+        segment::{self, Counts, Header, Sealed},
     },
     inner::meta_path,
     ring::{Blank, Segment, count},
@@ -62,6 +62,13 @@ pub(super) struct LastGroup {
     pub torn: u64,
 }
 
+impl LastGroup {
+    /// Lanes and length of each event that survived.
+    pub(super) fn kept(&self) -> impl Iterator<Item = (u64, u32)> {
+        self.lanes.iter().zip(&self.events).filter_map(|(lanes, event)| Some((*lanes, event.as_ref()?.0.len())))
+    }
+}
+
 /// What reading found.
 pub(super) struct Survey<F> {
     /// In use, by number. The last one is where the log ends.
@@ -71,8 +78,8 @@ pub(super) struct Survey<F> {
     pub last: Option<LastGroup>,
     /// Where the last segment ends without that group.
     pub before_last: Option<Sealed>,
-    /// Events per lane since the log began.
-    pub entered: [u64; LANES],
+    /// What each lane had since the log began.
+    pub entered: Counts,
     pub next_number: u64,
     /// Behind every LSN that was found.
     pub next: u64,
@@ -134,7 +141,7 @@ impl<D: Disk> Surveyor<'_, D> {
         let mut walk = Walk::new(self.seed, number, first.saturating_sub(1));
         let end = self.size.min(file.len()?);
         let (mut groups, mut damage) = (Vec::new(), Vec::new());
-        while let Some(found) = walk.next(file, end)? {
+        while let Some(found) = walk.next(file, end, |_| true)? {
             if let Some(offset) = found.damage {
                 damage.push((offset, walk.seen, found.header.first));
             }
@@ -176,7 +183,7 @@ impl<D: Disk> Surveyor<'_, D> {
             scrap: Vec::new(),
             last: None,
             before_last: None,
-            entered: [0; LANES],
+            entered: Counts::NONE,
             next_number: candidates.last().map_or(1, |c| c.blank.number + 1),
             next: 1,
             notices: Vec::new(),
@@ -207,7 +214,7 @@ impl<D: Disk> Surveyor<'_, D> {
                 out.notices.push(Notice::CorruptSegment { segment: number });
                 out.corrupt_groups += 1;
             }
-            let entered = candidate.header.as_ref().map(|header| Box::new(header.entered));
+            let entered = candidate.header.as_ref().and_then(|header| header.entered.clone());
             let resume = candidate.header.as_ref().map(|header| header.resume);
             let first = candidate.header.as_ref().map_or(1, |header| header.first);
             let about = named.unwrap_or(Sealed { number, first, last: first - 1, end: PAGE64, lanes: 0 });
@@ -219,7 +226,7 @@ impl<D: Disk> Surveyor<'_, D> {
                 sealed: true,
             });
         }
-        out.entered = table.entered;
+        out.entered = table.entered.map_or(Counts::NONE, |entered| *entered);
         out.next = table.resume;
         let from = out.segments.iter().position(|s| !table.sealed.iter().any(|row| row.number == s.about.number));
         let from = from.unwrap_or(out.segments.len());
@@ -235,7 +242,7 @@ impl<D: Disk> Surveyor<'_, D> {
             resume: 1,
             created: 0,
             size: self.size,
-            entered: [0; LANES],
+            entered: None,
             sealed: Vec::new(),
         }
     }
@@ -283,10 +290,7 @@ impl<D: Disk> Surveyor<'_, D> {
                         out.torn = true;
                         out.notices.push(Notice::TornTail { segment: number, offset: group.offset });
                     }
-                    add(
-                        &mut out.entered,
-                        last.lanes.iter().zip(&last.events).filter(|(_, e)| e.is_some()).map(|(l, _)| *l),
-                    );
+                    add(&mut out.entered, last.kept());
                     out.last = Some(last);
                 } else {
                     let lanes = self.lanes_of(segment, group)?;
@@ -310,19 +314,18 @@ impl<D: Disk> Surveyor<'_, D> {
         let mut walk = Walk::new(self.seed, segment.about.number, 0);
         walk.offset = group.offset;
         let end = group.offset + group.header.len() as u64;
-        let found = walk.next(&*segment.file, end)?;
+        let found = walk.next(&*segment.file, end, |_| true)?;
         let changed = || io::Error::other("a group changed while it was being read");
         let found: Found = found.ok_or_else(changed)?;
         let (group, ..) = walk.group(&found).ok_or_else(changed)?;
         Ok(work(&group))
     }
 
-    /// Per event its lanes; holes have none.
-    fn lanes_of(&self, segment: &Segment<D::File>, group: &Scanned) -> io::Result<Vec<u64>> {
+    /// Per event its lanes and length; holes have none.
+    fn lanes_of(&self, segment: &Segment<D::File>, group: &Scanned) -> io::Result<Vec<(u64, u32)>> {
         self.with_group(segment, group, |group| {
             (0..group.header.count as usize)
-                .filter(|at| group.row(*at).is_some_and(|row| !row.is_hole()))
-                .map(|at| group.lanes(at))
+                .filter_map(|at| Some((group.lanes(at), group.row(at).filter(|row| !row.is_hole())?.len())))
                 .collect()
         })
     }
@@ -343,8 +346,9 @@ impl<D: Disk> Surveyor<'_, D> {
     }
 }
 
-fn add(entered: &mut [u64; LANES], lanes: impl Iterator<Item = u64>) {
-    for (lane, n) in count(lanes) {
-        entered[lane] += n;
+fn add(entered: &mut Counts, events: impl Iterator<Item = (u64, u32)>) {
+    for share in count(events) {
+        entered.events[share.lane] += share.events;
+        entered.bytes[share.lane] += share.bytes;
     }
 }

@@ -13,7 +13,8 @@ pub const LANES: u8 = 3;
 pub const DIR: &str = "/data";
 
 pub fn options() -> Options {
-    let spec = |name: &str| LaneSpec { name: name.into(), kind: "null".into(), config_hash: 0, renamed_from: None };
+    let spec =
+        |name: &str| LaneSpec { name: name.into(), kind: "null".into(), config_hash: 0, renamed_from: None, quota: 0 };
     Options {
         lanes: vec![spec("a"), spec("b")],
         segment_size: 32 << 10,
