@@ -96,7 +96,7 @@ impl Stage {
         let mut options = Options::new("/scripted");
         options.segment_size = 4 << 20;
         options.group_bytes = 1 << 20;
-        let spec = LaneSpec { name: "bus".into(), kind: "scripted".into(), config_hash: 0, renamed_from: None };
+        let spec = LaneSpec { name: "bus".into(), kind: "scripted".into(), config_hash: 0, ..LaneSpec::default() };
         options.lanes = vec![spec];
         let journal = Journal::open(AnyDisk::from(MemoryDisk::new()), options).unwrap();
         let metrics = Arc::new(Metrics::new());
