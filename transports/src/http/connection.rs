@@ -3,7 +3,7 @@
 //! hyper's own timers are not used for HTTP/1: one timer per connection watches silence, heads and idleness, and it is moved
 //! only when it rings or when half a head arrives.
 use super::{
-    activity::{Activity, Overdue},
+    activity::{Activity, Overdue, Patience},
     guard::{Guard, Limits},
     guarded::Guarded,
     seat::Seats,
@@ -11,7 +11,10 @@ use super::{
     settings::HttpSettings,
     wire::{Sniffed, Wire, sniff},
 };
-use crate::{Gate, Origin, Principal, net::Shutdown};
+use crate::{
+    Gate, Origin, Principal,
+    net::{Shutdown, jittered},
+};
 use hyper::{
     server::conn::{http1, http2},
     service::service_fn,
@@ -155,6 +158,7 @@ impl Listener {
         let mut timer = pin!(sleep(self.settings.header_timeout));
         // Set once the connection was asked to end: when it is dropped even so.
         let mut last: Option<Instant> = None;
+        let mut old_at = Some(Instant::now() + jittered(self.settings.max_connection_age));
         let mut stopping = false;
         poll_fn(|cx| {
             if !stopping && (!asked || news.has_news()) && fired.as_mut().poll(cx).is_ready() {
@@ -168,7 +172,7 @@ impl Listener {
                     self.count(ended);
                     return Poll::Ready(());
                 }
-                let (due, overdue) = self.due(activity, last);
+                let (due, overdue) = self.due(activity, last, old_at);
                 if timer.deadline() > due {
                     timer.as_mut().reset(due);
                 }
@@ -184,8 +188,22 @@ impl Listener {
                         last = Some(Instant::now() + GOODBYE);
                         goodbye(served.as_mut());
                     }
+                    Some(Overdue::Old) => {
+                        old_at = None;
+                        if activity.is_http1() {
+                            // Closing now could meet a request on its way: the next answer says that it is the last.
+                            activity.grow_old();
+                        } else {
+                            last = Some(Instant::now() + self.settings.drain_timeout);
+                            goodbye(served.as_mut());
+                        }
+                    }
                     Some(Overdue::Head) => {
                         self.gate.refused(Word::Timeout);
+                        return Poll::Ready(());
+                    }
+                    Some(Overdue::Write) => {
+                        tracing::debug!(listener = %self.name, "a peer did not read its answers");
                         return Poll::Ready(());
                     }
                     None => return Poll::Ready(()),
@@ -196,12 +214,17 @@ impl Listener {
     }
 
     /// The next time to look at the connection, and what is overdue then; `None` when it is to be dropped.
-    fn due(&self, activity: &Activity, last: Option<Instant>) -> (Instant, Option<Overdue>) {
-        let due = activity.due(self.settings.header_timeout, self.settings.idle_timeout);
-        match (due, last) {
-            (Some((due, Overdue::Head)), Some(last)) if due < last => (due, Some(Overdue::Head)),
-            (_, Some(last)) => (last, None),
-            (Some((due, overdue)), None) => (due, Some(overdue)),
+    fn due(&self, activity: &Activity, last: Option<Instant>, old_at: Option<Instant>) -> (Instant, Option<Overdue>) {
+        let HttpSettings { header_timeout, idle_timeout, write_timeout, .. } = *self.settings;
+        let asked = activity.due(Patience { header: header_timeout, idle: idle_timeout, write: write_timeout });
+        // A connection that was asked to end is not idle, nor does it grow old.
+        let asked = asked.filter(|(_, overdue)| last.is_none() || *overdue != Overdue::Idle);
+        let old = if last.is_some() { None } else { old_at.map(|at| (at, Overdue::Old)) };
+        let first = [asked, old].into_iter().flatten().min_by_key(|(due, _)| *due);
+        match (first, last) {
+            (Some((due, _)), Some(last)) if last <= due => (last, None),
+            (Some((due, overdue)), _) => (due, Some(overdue)),
+            (None, Some(last)) => (last, None),
             (None, None) => (Instant::now() + self.settings.idle_timeout, Some(Overdue::Idle)),
         }
     }

@@ -20,6 +20,8 @@ impl HttpConfig {
             first_byte_timeout: limits.header_timeout.get(),
             body_timeout: limits.body_timeout.get(),
             idle_timeout: limits.idle_timeout.get(),
+            write_timeout: limits.write_timeout.get(),
+            max_connection_age: limits.max_connection_age.map_or(defaults.max_connection_age, |age| age.get()),
             connections_max: count(limits.connections),
             per_address_max: count(limits.per_address),
             partial_default: self.common.batch == BatchMode::Each,
@@ -36,12 +38,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_allow_list_reaches_the_listener() {
-        let config: HttpConfig =
-            serde_json::from_str(r#"{"listen": "127.0.0.1:0", "keep_headers": ["X-Site"], "max_body": "2KiB"}"#)
-                .unwrap();
+    fn what_is_configured_reaches_the_listener() {
+        let config: HttpConfig = serde_json::from_str(
+            r#"{"listen": "127.0.0.1:0", "keep_headers": ["X-Site"], "max_body": "2KiB",
+                "limits": {"write_timeout": "3s", "max_connection_age": "5m"}}"#,
+        )
+        .unwrap();
         let settings = config.settings(SocketAddr::from(([127, 0, 0, 1], 0)));
         assert_eq!(settings.keep_headers, ["x-site"]);
         assert_eq!(settings.max_body, 2048);
+        assert_eq!(settings.write_timeout.as_secs(), 3);
+        assert_eq!(settings.max_connection_age.as_secs(), 300);
     }
 }

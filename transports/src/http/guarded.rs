@@ -44,6 +44,7 @@ impl<S: AsyncRead + Unpin> Guarded<S> {
     fn look(&mut self) {
         let fed = self.guard.feed(&self.held);
         (self.cleared, self.next) = (fed.pass, fed.next);
+        self.activity.holds_half_head(fed.next == Next::More && fed.pass < self.held.len());
     }
 
     /// Forgets what was given.
@@ -69,6 +70,7 @@ impl<S: AsyncRead + Unpin> Guarded<S> {
         if fed.pass < came.len() {
             if matches!(fed.next, Next::More | Next::Full) {
                 self.held.extend_from_slice(&came[fed.pass..]);
+                self.activity.holds_half_head(fed.next == Next::More);
             }
             buf.set_filled(before + fed.pass);
         }

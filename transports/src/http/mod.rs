@@ -25,6 +25,7 @@ mod message;
 mod problem;
 mod reply;
 mod seat;
+mod sent;
 mod service;
 mod settings;
 mod target;

@@ -3,7 +3,7 @@
 //! The order of checks is: HTTP itself, path, method, credentials, the message's headers, room, body, and then the gateway.
 //! Whatever is refused before the gateway had the message is counted here.
 use super::{
-    activity::Activity,
+    activity::{Activity, Unsent},
     body::{self, Reader},
     coding::Coding,
     fields::{Field, Fields},
@@ -12,12 +12,13 @@ use super::{
     problem::{ALLOW, Answer, Problem},
     reply::reply,
     seat::{Seat, Seats, Timer},
+    sent::Sent,
     settings::HttpSettings,
     target::{self, Target},
     webhook,
 };
 use crate::{DurableWait, Gate, Ticket, budget::SHARE_PARTS};
-use http::{HeaderValue, Method, Request, Version, header, request::Parts};
+use http::{HeaderValue, Method, Request, Response, Version, header, request::Parts};
 use hyper::body::Incoming;
 use schemas::{Unknown, Verdict, Word};
 use std::{
@@ -38,7 +39,10 @@ pub(super) struct Connection {
 }
 
 /// Serves one request.
-pub(super) async fn serve(connection: Arc<Connection>, request: Request<Incoming>) -> Result<Answer, Infallible> {
+pub(super) async fn serve(
+    connection: Arc<Connection>,
+    request: Request<Incoming>,
+) -> Result<Response<Sent>, Infallible> {
     let _in_flight = connection.activity.request();
     let (head, mut body) = request.into_parts();
     let (mut answer, mut closes) = match connection.answer(&head, &mut body).await {
@@ -56,11 +60,12 @@ pub(super) async fn serve(connection: Arc<Connection>, request: Request<Incoming
             connection.activity.leaves_unread();
             closes = true;
         }
-        if closes || connection.gate.is_stopping() {
+        if closes || connection.gate.is_stopping() || connection.activity.is_old() {
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
     }
-    Ok(answer)
+    let unsent = (head.version >= Version::HTTP_2).then(|| Unsent::new(Arc::clone(&connection.activity)));
+    Ok(answer.map(|body| Sent { body, _unsent: unsent }))
 }
 
 impl Connection {

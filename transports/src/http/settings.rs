@@ -24,6 +24,10 @@ pub struct HttpSettings {
     pub body_rate_min: u32,
     /// A connection without a request is closed after this time. Default: 75 s.
     pub idle_timeout: Duration,
+    /// How long the peer may take no bytes of its answers before the connection is closed. Default: 10 s.
+    pub write_timeout: Duration,
+    /// After this time, give or take a tenth, the next answer says `Connection: close` (HTTP/2: GOAWAY). Default: 1 h.
+    pub max_connection_age: Duration,
     /// How long requests in flight may take when the gateway stops. Default: 10 s.
     pub drain_timeout: Duration,
     /// Most connections. Default: 10,000.
@@ -56,6 +60,8 @@ impl Default for HttpSettings {
             body_timeout: Duration::from_secs(10),
             body_rate_min: 4 * 1024,
             idle_timeout: Duration::from_secs(75),
+            write_timeout: Duration::from_secs(10),
+            max_connection_age: Duration::from_secs(3600),
             drain_timeout: Duration::from_secs(10),
             connections_max: 10_000,
             per_address_max: 1_000,

@@ -66,6 +66,15 @@ impl Wire {
         Wire { stream, sniffed, given: 0, activity, lingering: None }
     }
 
+    /// After a write: whether the peer takes bytes.
+    fn note(&self, sticks: bool) {
+        if sticks {
+            self.activity.writing_sticks();
+        } else {
+            self.activity.writing_moves();
+        }
+    }
+
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let linger =
             self.lingering.get_or_insert_with(|| Linger { end: Box::pin(tokio::time::sleep(LINGER_TIME)), bytes: 0 });
@@ -104,7 +113,9 @@ impl AsyncRead for Wire {
 
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.note(written.is_pending());
+        written
     }
 
     fn poll_write_vectored(
@@ -112,7 +123,9 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.note(written.is_pending());
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

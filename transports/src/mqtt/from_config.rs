@@ -23,6 +23,8 @@ impl MqttConfig {
             per_address_max: count(limits.per_address),
             versions: self.versions.iter().map(version).collect(),
             connect_timeout: limits.header_timeout.get(),
+            write_timeout: limits.write_timeout.get(),
+            max_connection_age: limits.max_connection_age.map(|age| age.get()),
             max_packet: self.max_packet.as_usize(),
             max_inflight: self.max_inflight,
             keep_alive_max: u16::try_from(self.keep_alive_max.get().as_secs()).unwrap_or(u16::MAX),

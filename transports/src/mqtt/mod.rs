@@ -120,7 +120,14 @@ impl MqttListener {
         let sessions = MqttSessions::new(settings.get(), Arc::clone(&gate));
         let acceptor = Acceptor { limits, gate };
         let signal = shutdown.clone();
-        let serve = move |stream, peer| sessions.clone().with(settings.get()).serve(stream, peer, signal.clone());
+        let serve = move |stream, peer| {
+            let settings = settings.get();
+            let until = match settings.max_connection_age {
+                Some(age) => signal.clone().at_age(age),
+                None => signal.clone(),
+            };
+            sessions.clone().with(settings).serve(stream, peer, until)
+        };
         acceptor.run(listening, shutdown, serve).await;
     }
 }

@@ -46,6 +46,8 @@ pub struct MqttSettings {
     pub answer_timeout: Duration,
     /// How long a client may leave our answers unread. Default 10 s.
     pub write_timeout: Duration,
+    /// After this time, give or take a tenth, a connection ends as at a shutdown. Default: never.
+    pub max_connection_age: Option<Duration>,
     /// How long a stopping connection waits for the answers of what was handed over. Default 20 s.
     pub drain_timeout: Duration,
 }
@@ -72,6 +74,7 @@ impl Default for MqttSettings {
             on_reject: OnReject::Ack,
             answer_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(10),
+            max_connection_age: None,
             drain_timeout: Duration::from_secs(20),
         }
     }

@@ -3,6 +3,7 @@
 //! A connection above a limit is closed at once, before a byte is read, and counted. The loop never stops for an error of
 //! one connection; when the process is out of file descriptors it waits a little and goes on. Connections never take the last
 //! descriptors: the journal, backends and the admin address need some to go on.
+use super::Shutdown;
 use crate::gate::Gate;
 use schemas::Word;
 use std::{
@@ -17,45 +18,13 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::watch,
-};
+use tokio::net::{TcpListener, TcpStream};
 
 /// How long the loop rests when the process can open no more files.
 const OUT_OF_FILES_REST: Duration = Duration::from_millis(100);
 
 /// File descriptors that connections leave to the journal, the backends and the admin address; at most a quarter of all.
 const FILES_RESERVED: u64 = 48;
-
-/// Tells every connection that the gateway is stopping.
-#[derive(Clone, Debug)]
-pub struct Shutdown(watch::Receiver<bool>);
-
-impl Shutdown {
-    /// A switch and its signal.
-    pub fn channel() -> (watch::Sender<bool>, Shutdown) {
-        let (sender, receiver) = watch::channel(false);
-        (sender, Shutdown(receiver))
-    }
-
-    /// Whether it was fired.
-    pub fn is_fired(&self) -> bool {
-        *self.0.borrow()
-    }
-
-    /// Whether it was fired since this signal was cloned or last waited for: one atomic load, for whoever waits already and is
-    /// woken often for other reasons.
-    pub fn has_news(&self) -> bool {
-        self.0.has_changed().unwrap_or(true)
-    }
-
-    /// Waits until it is fired. Cancel safe.
-    pub async fn fired(&mut self) {
-        // An error means that the switch is gone, which is the end as well.
-        let _gone = self.0.wait_for(|fired| *fired).await;
-    }
-}
 
 /// A bound socket that does not accept yet: binding happens for all listeners before the first one serves.
 #[derive(Debug)]

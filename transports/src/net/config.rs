@@ -223,6 +223,12 @@ pub struct ListenerLimits {
     pub header_timeout: Period,
     /// The time for the body of one message, from its headers on.
     pub body_timeout: Period,
+    /// How long a peer may leave its answers unread before its connection is closed.
+    pub write_timeout: Period,
+    /// After this time, give or take a tenth, a connection is ended so that its peer can come back, to another process perhaps.
+    /// HTTP: the next answer says `Connection: close` (HTTP/2: GOAWAY); 1 h by default. MQTT: as at a shutdown; by default
+    /// connections grow as old as they like.
+    pub max_connection_age: Option<Period>,
 }
 
 impl Default for ListenerLimits {
@@ -233,6 +239,8 @@ impl Default for ListenerLimits {
             idle_timeout: Period::secs(75),
             header_timeout: Period::secs(10),
             body_timeout: Period::secs(30),
+            write_timeout: Period::secs(10),
+            max_connection_age: None,
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Peers that are slow or silent: no connection, head or body stays open for longer than the limits say.
 use crate::{
-    client::{Server, post, settings, start_with, status},
+    client::{PATIENCE, Server, post, settings, start_with, status},
     support::{Answer, FakeGate},
 };
 use schemas::Word;
 use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt;
 use transports::{Gate, http::HttpSettings};
 
 fn ms(milliseconds: u64) -> Duration {
@@ -133,4 +134,51 @@ async fn a_slow_answer_is_no_idleness() {
         Answer::After(ms(900), Box::new(Answer::Now(schemas::Verdict::Receipt(crate::support::receipt("late")))))
     });
     assert_eq!(status(&server.post("", "{}").await), "202");
+}
+
+#[tokio::test]
+async fn half_a_head_behind_a_request_has_no_more_time_than_another() {
+    let server = impatient().await;
+    let mut client = server.connect().await;
+    client.send(post("/events", "", "{}") + "POST /events HT").await;
+    assert_eq!(status(&client.answer().await), "202");
+    let began = Instant::now();
+    assert!(client.is_closed().await);
+    assert!(began.elapsed() < ms(550), "{:?}: not the time of an idle connection", began.elapsed());
+}
+
+#[tokio::test]
+async fn who_never_reads_is_closed() {
+    let settings = HttpSettings { write_timeout: ms(300), idle_timeout: ms(60_000), ..settings() };
+    let server = start_with(FakeGate::new(), settings).await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(server.address).await.unwrap();
+    let pipeline = post("/events", "", "{}").repeat(100);
+    let sending = async {
+        // Until the gateway has closed: our own buffers fill, and then it resets us.
+        while stream.write_all(pipeline.as_bytes()).await.is_ok() {}
+    };
+    tokio::time::timeout(PATIENCE * 4, sending).await.expect("it closes a peer that never reads");
+    assert_eq!(status(&server.post("", "{}").await), "202", "others are served");
+}
+
+#[tokio::test]
+async fn an_old_connection_ends_with_an_answer_that_says_so() {
+    let settings = HttpSettings { max_connection_age: ms(200), ..settings() };
+    let server = start_with(FakeGate::new(), settings).await;
+    let mut client = server.connect().await;
+    let began = Instant::now();
+    loop {
+        client.send(post("/events", "", "{}")).await;
+        let answer = client.answer().await;
+        assert_eq!(status(&answer), "202", "no request is lost by it");
+        if answer.contains("connection: close\r\n") {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "it never grows old");
+        tokio::time::sleep(ms(10)).await;
+    }
+    assert!(began.elapsed() >= ms(180), "{:?}", began.elapsed());
+    assert!(client.is_closed().await);
 }

@@ -14,11 +14,18 @@ fn with(headers: &str) -> String {
     format!("POST /events HTTP/1.1\r\nHost: x\r\n{headers}\r\n")
 }
 
-/// Input, and what becomes of it: how many bytes pass in all, and what comes next.
+/// Input, and its fault.
 fn table() -> Vec<(String, Option<Fault>)> {
-    use Fault as F;
-    let mut rows: Vec<(String, Option<Fault>)> = Vec::new();
-    for fine in [
+    let mut rows: Vec<(String, Option<Fault>)> = fine().into_iter().map(|input| (input, None)).collect();
+    for (broken, fault) in broken_heads().into_iter().chain(broken_bodies()) {
+        rows.push((format!("{GET}{broken}"), Some(fault)));
+        rows.push((broken, Some(fault)));
+    }
+    rows
+}
+
+fn fine() -> Vec<String> {
+    vec![
         GET.to_owned(),
         format!("\r\n\r\n{GET}{GET}"),
         "POST /events HTTP/1.0\r\n\r\n".to_owned(),
@@ -27,10 +34,12 @@ fn table() -> Vec<(String, Option<Fault>)> {
         chunked("3\r\nabc\r\n0\r\n\r\n") + GET,
         chunked("003;a=\"b\";c\r\nabc\r\nA\r\n0123456789\r\n0;x\r\nX-Sum: 1\r\nOther:\t2\r\n\r\n") + GET,
         chunked("1 \t;a\r\nx\r\n0\r\n\r\n"),
-    ] {
-        rows.push((fine, None));
-    }
-    for (broken, fault) in [
+    ]
+}
+
+fn broken_heads() -> Vec<(String, Fault)> {
+    use Fault as F;
+    vec![
         ("\u{1}garbage".to_owned(), F::Method),
         ("\u{16}\u{3}\u{1}".to_owned(), F::Method),
         ("\nGET / HTTP/1.1\r\n".to_owned(), F::BareLf),
@@ -58,6 +67,12 @@ fn table() -> Vec<(String, Option<Fault>)> {
         (with(&format!("X: {}\r\n", "x".repeat(40_000))), F::HeadTooLarge),
         (format!("GET /{} HTTP/1.1\r\n", "x".repeat(8192)), F::TargetTooLong),
         (format!("GET /{}", "x".repeat(60_000)), F::TargetTooLong),
+    ]
+}
+
+fn broken_bodies() -> Vec<(String, Fault)> {
+    use Fault as F;
+    vec![
         (chunked("\r\n"), F::ChunkSize),
         (chunked("-1\r\n"), F::ChunkSize),
         (chunked("0x3\r\n"), F::ChunkSize),
@@ -78,11 +93,7 @@ fn table() -> Vec<(String, Option<Fault>)> {
         (chunked("0\r\nAUTHORIZATION: x\r\n\r\n"), F::TrailerForbidden),
         (chunked(&format!("0\r\nX: {}\r\n\r\n", "x".repeat(9000))), F::TrailersTooLarge),
         (chunked(&format!("0\r\n{}\r\n", "X: 1\r\n".repeat(65))), F::TrailersTooLarge),
-    ] {
-        rows.push((format!("{GET}{broken}"), Some(fault)));
-        rows.push((broken, Some(fault)));
-    }
-    rows
+    ]
 }
 
 /// Feeds the input in these pieces, as a connection does. Returns the bytes that passed and what came last.
