@@ -3,9 +3,16 @@
 //! Every row is sent byte for byte over a socket of its own, so that no client library repairs it, and says exactly what must
 //! come back: the status, the failure word of the problem document, and whether the connection closes. All rows run at once,
 //! because those about deadlines wait for them.
+//!
+//! The rows H01 to H52 are about HTTP/1.1, G01 to G10 about HTTP/2 with prior knowledge.
+mod body;
+mod events;
+mod frames;
+mod framing;
+mod h2;
 mod head;
-#[allow(dead_code, reason = "the rows that use all of it follow")]
 mod row;
+mod slow;
 mod wire;
 
 use crate::suite::{CaseResult, Endpoint, Suite, Unreachable};
@@ -16,8 +23,13 @@ use wire::Wire;
 /// See the module's documentation.
 pub struct HttpSuite;
 
-fn rows() -> impl Iterator<Item = &'static Row> {
-    [head::ROWS].into_iter().flatten()
+/// All rows, by name.
+fn rows() -> Vec<&'static Row> {
+    let parts = [head::ROWS, framing::ROWS, body::ROWS, events::ROWS, slow::ROWS, h2::ROWS];
+    let mut rows: Vec<&Row> = parts.into_iter().flatten().collect();
+    // HTTP/1.1 first.
+    rows.sort_by_key(|row| (std::cmp::Reverse(row.name.as_bytes().first()), row.name));
+    rows
 }
 
 impl Suite for HttpSuite {
@@ -30,7 +42,7 @@ impl Suite for HttpSuite {
     }
 
     fn cases(&self) -> Vec<Cow<'static, str>> {
-        rows().map(|row| row.name.into()).collect()
+        rows().iter().map(|row| row.name.into()).collect()
     }
 
     fn run(
@@ -41,8 +53,11 @@ impl Suite for HttpSuite {
     ) -> Result<(), Unreachable> {
         Wire::connect(endpoint).map_err(|error| Unreachable(format!("{}: {error}", endpoint.host)))?;
         std::thread::scope(|scope| {
-            let running: Vec<_> =
-                rows().filter(|row| wanted(row.name)).map(|row| (row, scope.spawn(|| row.run(endpoint)))).collect();
+            let running: Vec<_> = rows()
+                .into_iter()
+                .filter(|row| wanted(row.name))
+                .map(|row| (row, scope.spawn(|| row.run(endpoint))))
+                .collect();
             for (row, outcome) in running {
                 let outcome = outcome.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
                 done(CaseResult {
@@ -54,5 +69,18 @@ impl Suite for HttpSuite {
             }
         });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_whole() {
+        let names: Vec<&str> = rows().iter().map(|row| row.name).collect();
+        let wanted: Vec<String> =
+            (1..=52).map(|row| format!("H{row:02}")).chain((1..=10).map(|row| format!("G{row:02}"))).collect();
+        assert_eq!(names, wanted);
     }
 }

@@ -68,8 +68,6 @@ pub(super) enum Step {
     Send(Vec<u8>),
     /// Waits, unless an answer comes first: then nothing more is sent.
     Pause(Duration),
-    /// Ends the sending side.
-    Finish,
 }
 
 /// What the connection does after the last answer.
@@ -88,7 +86,6 @@ pub(super) struct Expected {
     failure: Option<&'static str>,
     header: Option<(&'static str, &'static str)>,
     body: Vec<&'static str>,
-    bodiless: bool,
 }
 
 /// An answer with one of these statuses.
@@ -111,11 +108,6 @@ impl Expected {
     pub(super) fn body(mut self, part: &'static str) -> Self {
         self.body.push(part);
         self
-    }
-
-    /// The answer to HEAD.
-    pub(super) fn bodiless(self) -> Self {
-        Expected { bodiless: true, ..self }
     }
 
     fn fits(&self, answer: &Answer) -> bool {
@@ -191,11 +183,10 @@ impl Exchange {
                 }
                 Step::Pause(time) if wire.pause(*time) => break,
                 Step::Pause(_) => {}
-                Step::Finish => wire.finish(),
             }
         }
         for expected in &self.answers {
-            let answer = wire.answer(expected.bodiless).map_err(|none| self.miss(expected, none))?;
+            let answer = wire.answer().map_err(|none| self.miss(expected, none))?;
             if !expected.fits(&answer) {
                 return Err(self.miss(expected, answer));
             }
@@ -213,7 +204,7 @@ impl Exchange {
             After::Stays => {
                 wire.send(&post(endpoint, "", b"{}"));
                 let wanted = "the connection stays and a good request after it succeeds";
-                match wire.answer(false) {
+                match wire.answer() {
                     Ok(answer) if (200..300).contains(&answer.status) => Ok(()),
                     Ok(answer) => Err(self.miss(wanted, answer)),
                     Err(none) => Err(self.miss(wanted, none)),

@@ -3,7 +3,7 @@ use crate::suite::{Credentials, Endpoint};
 use std::{
     fmt,
     io::{self, ErrorKind, Read, Write},
-    net::{Shutdown, TcpStream},
+    net::TcpStream,
     time::{Duration, Instant},
 };
 
@@ -82,10 +82,9 @@ impl Wire {
         self.stream.write_all(bytes).is_ok()
     }
 
-    /// Ends the sending side.
-    pub(super) fn finish(&mut self) {
-        // A connection that is gone already needs no end.
-        let _gone = self.stream.shutdown(Shutdown::Write);
+    /// Another handle to send by, while this one reads.
+    pub(super) fn sender(&self) -> io::Result<TcpStream> {
+        self.stream.try_clone()
     }
 
     /// Waits so long, or until something comes. Returns whether something came.
@@ -103,8 +102,8 @@ impl Wire {
         came | self.stream.set_nonblocking(false).is_err()
     }
 
-    /// The next answer; `bodiless` for one to HEAD.
-    pub(super) fn answer(&mut self, bodiless: bool) -> Result<Answer, NoAnswer> {
+    /// The next answer.
+    pub(super) fn answer(&mut self) -> Result<Answer, NoAnswer> {
         let until = Instant::now() + self.patience;
         let head = loop {
             if let Some(at) = find(&self.read, b"\r\n\r\n") {
@@ -117,7 +116,7 @@ impl Wire {
             self.more(until).map_err(|end| if self.read.is_empty() { end } else { garbage(&self.read) })?;
         };
         let mut answer = parse_head(&head).ok_or_else(|| garbage(&head))?;
-        if bodiless || answer.status < 200 || answer.status == 204 {
+        if answer.status < 200 || answer.status == 204 {
             return Ok(answer);
         }
         answer.body = if let Some(length) = answer.header("content-length") {
