@@ -131,14 +131,19 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "H40",
-        title: "invalid UTF-8 and raw NUL in JSON; escapes are text and kept as they came",
+        title: "invalid UTF-8 and NUL in JSON; a lone surrogate is valid JSON in data and no text in an attribute",
         section: JSON,
         ask: Ask::Exchanges(|endpoint| {
+            let event = br#"{"specversion":"1.0","id":"\ud800","source":"/s","type":"t"}"#;
+            let headers = "Content-Type: application/cloudevents+json\r\n";
             vec![
                 json(endpoint, "invalid UTF-8", b"{\"a\":\"\xff\"}", malformed()),
                 json(endpoint, "overlong UTF-8", b"{\"a\":\"\xc0\xae\"}", malformed()),
                 json(endpoint, "raw NUL", b"{\"a\0\":1}", malformed()),
-                json(endpoint, "a lone surrogate", br#"{"a":"\ud800"}"#, malformed()),
+                json(endpoint, "a lone surrogate in data", br#"{"a":"\ud800"}"#, status(&[202])),
+                Exchange::send("a lone surrogate in an id", post(endpoint, headers, event))
+                    .answer(malformed())
+                    .after(After::Stays),
             ]
         }),
     },

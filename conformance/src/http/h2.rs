@@ -188,8 +188,8 @@ fn made_you_reset(endpoint: &Endpoint) -> Result<(), Miss> {
     let mut flood = Vec::new();
     for stream in (1..2000).step_by(2) {
         flood.extend(frame(HEADERS, END_HEADERS, stream, &fields));
-        // An increment of 0 is a stream error (RFC 9113, section 6.9).
-        flood.extend(frame(WINDOW_UPDATE, 0, stream, &0u32.to_be_bytes()));
+        // Above 2^31-1 the stream has to be reset (RFC 9113, section 6.9.1).
+        flood.extend(frame(WINDOW_UPDATE, 0, stream, &0x7fff_ffffu32.to_be_bytes()));
     }
     talk.wire.send(&flood);
     talk.goaway(&[ENHANCE_YOUR_CALM])

@@ -97,6 +97,10 @@ pub(super) fn overloaded() -> Problem {
 }
 
 fn unreadable(error: &io::Error) -> Problem {
+    // zstd's text for a window above the limit; it has no other sign.
+    if error.to_string().contains("too much memory") {
+        return Refusal::new(Word::TooLarge, "the zstd window has more than 8 MiB").into();
+    }
     Problem::new(Word::Malformed, format!("the body cannot be decoded: {error}"))
 }
 
@@ -156,7 +160,7 @@ mod tests {
         encoder.include_contentsize(false).unwrap();
         encoder.write_all(&[1; 1000]).unwrap();
         let body = encoder.finish().unwrap();
-        assert_eq!(decode(Coding::Zstd, body).unwrap_err(), Word::Malformed);
+        assert_eq!(decode(Coding::Zstd, body).unwrap_err(), Word::TooLarge);
     }
 
     #[test]

@@ -115,7 +115,16 @@ fn idempotency_key(field: Field<'_>) -> Result<Option<ByteStr>, Problem> {
         let detail = format!("an Idempotency-Key has 1 to {IDEMPOTENCY_KEY_MAX} characters, not {}", value.len());
         return Err(Problem::new(Word::Malformed, detail));
     }
+    if holds_encoded_line_end(value) {
+        return Err(Problem::new(Word::Malformed, "an Idempotency-Key holds no percent-encoded line end"));
+    }
     Ok(Some(value.into()))
+}
+
+/// Nothing here decodes a key; whoever is behind might.
+fn holds_encoded_line_end(value: &str) -> bool {
+    let is_line_end = |three: &[u8]| three[0] == b'%' && three[1] == b'0' && matches!(three[2] | 0x20, b'd' | b'a');
+    value.as_bytes().windows(3).any(is_line_end)
 }
 
 fn text<'a>(value: &'a HeaderValue, name: &'static str) -> Result<&'a str, Problem> {
