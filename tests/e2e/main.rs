@@ -6,9 +6,6 @@
 #![allow(missing_docs, reason = "tests are read, not linked")]
 
 mod architecture;
-mod bad_http;
-mod bad_http_slow;
-mod bad_http_traffic;
 mod counting;
 mod direct;
 mod disk;
