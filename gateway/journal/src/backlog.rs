@@ -59,6 +59,7 @@ pub(crate) fn open<D: Disk>(inner: &Inner<D>, lane: LaneId, piece: &Piece) -> io
         about: Sealed { number, first, last, end: size, lanes: u64::MAX },
         resume: first,
         entered: header.and_then(|header| header.entered),
+        created: 0,
         sealed: true,
     }))
 }

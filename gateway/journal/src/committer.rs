@@ -125,7 +125,7 @@ fn roll<D: Disk>(inner: &Inner<D>, first: u64) -> Result<(), Failure> {
     };
     put_header(&file, &header, inner.seed)
         .map_err(|e| Failure::new(format!("write the header of {}", inner.segment_path(number).display()), &e))?;
-    hold(&inner.ring).push(Arc::new(file), number, first);
+    hold(&inner.ring).push(Arc::new(file), number, first, header.created);
     inner.ring_bell();
     Ok(())
 }

@@ -137,6 +137,14 @@ pub enum Notice {
         /// The operating system's words.
         error: String,
     },
+    /// The dedupe ids of a segment are not kept, or cannot be read: if the segment is used again, a resend of one of its events
+    /// after a restart is not known as one.
+    IdsLost {
+        /// The segment's number.
+        segment: u64,
+        /// Why.
+        error: String,
+    },
     /// The disk failed; see [`Failure`].
     Failed(Failure),
 }
@@ -174,6 +182,9 @@ impl fmt::Display for Notice {
             Self::SpillEnded { lane } => write!(f, "lane {lane} has caught up with its backlog"),
             Self::BacklogNoSpace { lane, error } => {
                 write!(f, "no space for the backlog of lane {lane}, the ring keeps its events and fills: {error}")
+            }
+            Self::IdsLost { segment, error } => {
+                write!(f, "segment {segment}: its dedupe ids are lost when it is used again: {error}")
             }
             Self::Failed(failure) => failure.fmt(f),
         }

@@ -24,6 +24,7 @@ use crate::{
         piece::Piece,
         segment,
     },
+    ids,
     intake::Intake,
     ring::Ring,
     stats::Counters,
@@ -107,6 +108,7 @@ pub(crate) struct Inner<D: Disk> {
     pub work: Condvar,
     pub committer: Mutex<Committer>,
     pub ring: Mutex<Ring<D::File>>,
+    pub ids: Mutex<ids::Files>,
     pub lanes: Vec<Mutex<LaneState<D::File>>>,
     /// Per lane, the bytes that wait.
     pub accounts: Box<[Account]>,

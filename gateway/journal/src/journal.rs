@@ -283,6 +283,7 @@ impl<D: Disk> Journal<D> {
             corrupt_events: get(&counters.corrupt_events) + inner.recovered.corrupt_events,
             cursor_saves: get(&counters.cursor_saves),
             recycled: get(&counters.recycled),
+            ids: get(&counters.ids),
             durable: self.durable(),
             full: inner.full.load(Ordering::Relaxed),
         }

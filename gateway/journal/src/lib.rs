@@ -21,6 +21,7 @@ mod committer;
 pub mod disk;
 mod error;
 mod format;
+mod ids;
 mod inner;
 mod intake;
 mod journal;
@@ -42,6 +43,7 @@ pub mod watermark;
 
 pub use disk::{AnyDisk, Disk, DiskFile, FaultyDisk, MemoryDisk, OsDisk};
 pub use error::{Closed, Failed, Failure, Hook, Notice, OpenError};
+pub use ids::{Key, KeyOf, RecentId};
 pub use journal::Journal;
 pub use lane::LaneReader;
 pub use lsn::{LANES, LaneId, Lsn};

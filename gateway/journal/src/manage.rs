@@ -3,7 +3,9 @@
 
 use std::{io, sync::atomic::Ordering::Relaxed};
 
-use crate::{Closed, Encoded, Failed, Failure, Journal, LaneId, LaneStats, Lsn, disk::Disk, sync::hold, tend};
+use crate::{
+    Closed, Encoded, Failed, Failure, Journal, LaneId, LaneStats, Lsn, RecentId, disk::Disk, ids, sync::hold, tend,
+};
 
 /// Bytes read at a time when events go from lane to lane.
 const STEP: usize = 256 << 10;
@@ -84,6 +86,16 @@ impl<D: Disk> Journal<D> {
     #[must_use]
     pub fn pending_bytes(&self, lane: LaneId) -> u64 {
         self.inner.accounts[lane.index()].pending()
+    }
+
+    /// The dedupe ids of the window (`Options::ids_window` and `ids_count`), in LSN order: from the files of sealed segments,
+    /// and from the segments that have none. Empty without `Options::key_of`. Reads files, and at most the ring; takes memory
+    /// for `ids_count` ids.
+    ///
+    /// # Errors
+    /// The operating system's, when a file cannot be read. A damaged file is none: it is told, and the segment is read.
+    pub fn recent_ids(&self) -> io::Result<Vec<RecentId>> {
+        ids::recent(&self.inner)
     }
 
     /// What waits in a lane.

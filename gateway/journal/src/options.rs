@@ -3,7 +3,7 @@
 use std::{fmt, ops::Deref, ops::Range, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
-    Hook, LANES, LaneId, Lsn, OpenError,
+    Hook, KeyOf, LANES, LaneId, Lsn, OpenError,
     format::{PAGE64, group, meta, segment},
 };
 
@@ -60,6 +60,12 @@ pub struct Options {
     pub unowed_quota: u64,
     /// Take the lanes as the log has them and not from `lanes`: for tools. The log must be there.
     pub lanes_as_found: bool,
+    /// Gives the dedupe id of a body. Default: none, and no ids are kept.
+    pub key_of: Option<KeyOf>,
+    /// How long an id is kept. Default 10 min.
+    pub ids_window: Duration,
+    /// How many ids are kept at most. Default 1,000,000.
+    pub ids_count: u64,
     /// Told of damage, a full ring, failure.
     pub hook: Option<Hook>,
     /// Start the committer and the helper thread. `false`: the caller drives [`crate::Journal::commit_step`] and
@@ -83,6 +89,9 @@ impl Options {
             letters_quota: 0,
             unowed_quota: 0,
             lanes_as_found: false,
+            key_of: None,
+            ids_window: Duration::from_secs(600),
+            ids_count: 1_000_000,
             hook: None,
             threads: true,
         }

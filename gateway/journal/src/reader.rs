@@ -79,12 +79,28 @@ pub(crate) struct Reader<D: Disk> {
     counted: u64,
     /// Damage up to here has been reported.
     reported: u64,
+    quiet: bool,
 }
 
 impl<D: Disk> Reader<D> {
     pub(crate) fn new(inner: Arc<Inner<D>>, seen: u64, reach: Reach) -> Self {
         let walk = Walk::new(inner.seed, 0, seen);
-        Self { inner, walk, current: None, reach, place: Place::Nowhere, at: seen, counted: 0, reported: seen }
+        Self {
+            inner,
+            walk,
+            current: None,
+            reach,
+            place: Place::Nowhere,
+            at: seen,
+            counted: 0,
+            reported: seen,
+            quiet: false,
+        }
+    }
+
+    /// Tells and counts no damage: another reader does.
+    pub(crate) fn quiet(self) -> Self {
+        Self { quiet: true, ..self }
     }
 
     pub(crate) fn read(&mut self, sink: &mut impl Sink, max_bytes: usize) -> io::Result<Vec<Entry>> {
@@ -248,6 +264,9 @@ impl<D: Disk> Reader<D> {
     }
 
     fn report(&self, segment: u64, offset: u64, events: u64) {
+        if self.quiet {
+            return;
+        }
         self.inner.counters.corrupt_groups.fetch_add(1, Relaxed);
         self.inner.counters.corrupt_events.fetch_add(events, Relaxed);
         self.inner.notice(&Notice::CorruptGroup { segment, offset, events });
@@ -302,7 +321,7 @@ impl<D: Disk> Reader<D> {
 
     fn body_is_good(&self, group: &Group<'_>, row: Row, found: &Found, lsn: u64) -> bool {
         let good = group.body(row).is_some();
-        if !good {
+        if !good && !self.quiet {
             self.inner.counters.corrupt_events.fetch_add(1, Relaxed);
             self.inner.notice(&Notice::CorruptEvent { segment: found.header.segment, lsn: Lsn(lsn) });
         }

@@ -22,6 +22,8 @@ pub(crate) struct Segment<F> {
     pub resume: u64,
     /// What each lane had before this segment; `None` if its header is lost.
     pub entered: Option<Box<Counts>>,
+    /// When it went into use, µs since 1970; 0 if its header is lost.
+    pub created: u64,
     /// Nothing more is written to it.
     pub sealed: bool,
 }
@@ -33,6 +35,7 @@ impl<F> Clone for Segment<F> {
             about: self.about,
             resume: self.resume,
             entered: self.entered.clone(),
+            created: self.created,
             sealed: self.sealed,
         }
     }
@@ -98,7 +101,7 @@ impl<F> Ring<F> {
     }
 
     /// The next segment goes into use.
-    pub(crate) fn push(&mut self, file: Arc<F>, number: u64, first: u64) {
+    pub(crate) fn push(&mut self, file: Arc<F>, number: u64, first: u64, created: u64) {
         if let Some(active) = self.segments.back_mut() {
             active.sealed = true;
         }
@@ -107,6 +110,7 @@ impl<F> Ring<F> {
             about: Sealed { number, first, last: first - 1, end: PAGE64, lanes: 0 },
             resume: first,
             entered: Some(Box::new(self.entered.clone())),
+            created,
             sealed: false,
         });
     }

@@ -22,6 +22,7 @@ pub(crate) struct Counters {
     pub last_sync_micros: AtomicU64,
     pub cursor_saves: AtomicU64,
     pub recycled: AtomicU64,
+    pub ids: AtomicU64,
 }
 
 impl Counters {
@@ -65,6 +66,8 @@ pub struct Stats {
     pub cursor_saves: u64,
     /// Segments used again.
     pub recycled: u64,
+    /// Dedupe ids written to files of their own.
+    pub ids: u64,
     /// Everything up to here is durable.
     pub durable: Lsn,
     /// New events are refused with `Closed::Full`.

@@ -18,6 +18,7 @@ use crate::{
         cursor::{self, MAX_RANGES},
         segment::Sealed,
     },
+    ids,
     inner::{Inner, wake},
     ring::Blank,
     spill,
@@ -71,6 +72,7 @@ pub(crate) fn step<D: Disk>(inner: &Arc<Inner<D>>, cursors: bool) -> Result<(), 
     if cursors {
         save_cursors(inner).map_err(|e| Failure::new("save cursors", &e))?;
     }
+    ids::tend(inner)?;
     // A small ring keeps one segment to write to.
     let ready = READY.min(inner.options.segments - 1);
     while hold(&inner.ring).spares.len() < ready {
@@ -126,10 +128,10 @@ fn recycle<D: Disk>(inner: &Inner<D>) -> Result<bool, Failure> {
     }
 }
 
-/// A sealed segment that no lane needs.
+/// A sealed segment that no lane needs, and whose ids are kept.
 fn passed<D: Disk>(inner: &Inner<D>) -> Option<u64> {
     let sealed: Vec<Sealed> = hold(&inner.ring).segments.iter().filter(|s| s.sealed).map(|s| s.about).collect();
-    sealed.into_iter().find(|about| !needed(inner, about)).map(|about| about.number)
+    sealed.into_iter().find(|about| !needed(inner, about) && ids::has(inner, about.number)).map(|about| about.number)
 }
 
 pub(crate) fn needed<D: Disk>(inner: &Inner<D>, about: &Sealed) -> bool {

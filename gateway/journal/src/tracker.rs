@@ -9,7 +9,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use crate::format::cursor::{Cursor, MAX_FLIGHT, Range, Sums};
+use crate::format::cursor::{Cursor, MAX_FLIGHT, Range};
 
 /// An event as a reader meets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,15 @@ struct Open {
     after_bytes: u64,
 }
 
+/// Done above the frontier.
+#[derive(Clone, Copy, Debug)]
+struct Ahead {
+    end: u64,
+    /// Not met yet.
+    events: u32,
+    bytes: u64,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Tracker {
@@ -46,8 +55,8 @@ pub(crate) struct Tracker {
     /// Of the open ones: those whose sender got no receipt.
     unowed: BTreeSet<u64>,
     unowed_bytes: u64,
-    /// Done above the frontier: start → (end, events).
-    ahead: BTreeMap<u64, (u64, u32)>,
+    /// Done ranges by their start, and what is in them together.
+    ahead: BTreeMap<u64, Ahead>,
     ahead_events: u64,
     ahead_bytes: u64,
 }
@@ -69,17 +78,16 @@ impl Tracker {
     }
 
     pub(crate) fn restore(cursor: &Cursor) -> Self {
-        let sums = cursor.sums.unwrap_or_default();
         let mut tracker = Self {
             frontier: cursor.low.saturating_sub(1),
             passed: cursor.passed,
-            passed_bytes: sums.passed,
-            ahead_bytes: sums.settled.saturating_sub(sums.passed),
+            passed_bytes: cursor.passed_bytes.unwrap_or(0),
             ..Self::new()
         };
-        for Range { start, end, events } in &cursor.ranges {
-            tracker.ahead.insert(*start, (*end, *events));
-            tracker.ahead_events += u64::from(*events);
+        for Range { start, end, events, bytes } in cursor.ranges.iter().copied() {
+            tracker.ahead.insert(start, Ahead { end, events, bytes });
+            tracker.ahead_events += u64::from(events);
+            tracker.ahead_bytes += bytes;
         }
         tracker
     }
@@ -124,7 +132,7 @@ impl Tracker {
     }
 
     fn is_ahead(&self, lsn: u64) -> bool {
-        self.ahead.range(..=lsn).next_back().is_some_and(|(_, (end, _))| *end >= lsn)
+        self.ahead.range(..=lsn).next_back().is_some_and(|(_, ahead)| ahead.end >= lsn)
     }
 
     pub(crate) fn is_done(&self, lsn: u64) -> bool {
@@ -145,13 +153,9 @@ impl Tracker {
         self.frontier = lsn;
         if done {
             // Counted in `passed` from now on.
-            if let Some((_, (_, events))) = self.ahead.range_mut(..=lsn).next_back()
-                && *events > 0
-            {
-                *events -= 1;
-                self.ahead_events -= 1;
+            if let Some(start) = self.ahead.range(..=lsn).next_back().map(|(start, _)| *start) {
+                self.take_ahead(start, 1, u64::from(len));
             }
-            self.ahead_bytes = self.ahead_bytes.saturating_sub(u64::from(len));
             self.follow(1, u64::from(len));
         } else {
             self.open.insert(lsn, Open { len, owed, after: 0, after_bytes: 0 });
@@ -185,36 +189,27 @@ impl Tracker {
     /// All the lane's events up to the frontier are `passed`, with so many bytes, says a segment header: what is missing is
     /// gone for good (recycled when it was done, or damaged).
     pub(crate) fn reconcile(&mut self, passed: u64, bytes: u64) {
-        let missing = passed.saturating_sub(self.passed);
+        let missing = u32::try_from(passed.saturating_sub(self.passed)).unwrap_or(u32::MAX);
         let missing_bytes = bytes.saturating_sub(self.passed_bytes);
-        self.passed += missing;
-        self.passed_bytes += missing_bytes;
-        self.follow(u32::try_from(missing).unwrap_or(u32::MAX), missing_bytes);
+        self.passed = self.passed.max(passed);
+        self.passed_bytes = bytes;
+        self.follow(missing, missing_bytes);
         // A done range may begin before the frontier and end behind it: its part before it is among what was missing.
-        if let Some((start, (_, events))) = self.ahead.first_key_value().map(|(start, rest)| (*start, *rest))
-            && start <= self.frontier
+        if let Some(start) =
+            self.ahead.first_key_value().map(|(start, _)| *start).filter(|start| *start <= self.frontier)
         {
-            let taken = u32::try_from(missing).unwrap_or(u32::MAX).min(events);
-            self.take_ahead(start, taken);
-        }
-        if self.ahead.is_empty() {
-            self.ahead_bytes = 0;
+            self.take_ahead(start, missing, missing_bytes);
         }
     }
 
-    /// Takes events out of the done range at `start` that are counted in `passed`; the bytes they are reckoned to have.
-    fn take_ahead(&mut self, start: u64, events: u32) -> u64 {
-        let bytes = if self.ahead_events == u64::from(events) {
-            self.ahead_bytes
-        } else {
-            self.ahead_bytes / self.ahead_events.max(1) * u64::from(events)
-        };
-        if let Some((_, left)) = self.ahead.get_mut(&start) {
-            *left -= events;
-        }
+    /// Takes events out of the done range at `start` that are counted in `passed` now, as many as are in it.
+    fn take_ahead(&mut self, start: u64, events: u32, bytes: u64) {
+        let Some(ahead) = self.ahead.get_mut(&start) else { return };
+        let (events, bytes) = (events.min(ahead.events), bytes.min(ahead.bytes));
+        ahead.events -= events;
+        ahead.bytes -= bytes;
         self.ahead_events -= u64::from(events);
         self.ahead_bytes -= bytes;
-        bytes
     }
 
     /// Everything up to `last` is done, and that are `passed` events with so many bytes.
@@ -232,15 +227,19 @@ impl Tracker {
 
     /// Done ranges that the frontier has passed are done events below it. Those that were not met are in no segment any more.
     fn trim(&mut self) {
-        while let Some((start, (end, events))) = self.ahead.first_key_value().map(|(start, rest)| (*start, *rest)) {
-            if end > self.frontier {
+        while let Some((start, gone)) = self.ahead.first_key_value().map(|(start, gone)| (*start, *gone)) {
+            if gone.end > self.frontier {
                 break;
             }
-            let bytes = self.take_ahead(start, events);
             self.ahead.remove(&start);
-            self.passed += u64::from(events);
-            self.passed_bytes += bytes;
-            self.follow(events, bytes);
+            self.ahead_events -= u64::from(gone.events);
+            self.ahead_bytes -= gone.bytes;
+            // All were met: bytes that are left were reckoned.
+            if gone.events > 0 {
+                self.passed += u64::from(gone.events);
+                self.passed_bytes += gone.bytes;
+                self.follow(gone.events, gone.bytes);
+            }
         }
     }
 
@@ -261,15 +260,17 @@ impl Tracker {
         if lsn <= self.frontier || self.is_ahead(lsn) {
             return false;
         }
-        self.ahead_events += 1;
         // Its length is not known before the reader meets it.
-        self.ahead_bytes += self.passed_bytes / self.passed.max(1);
-        if let Some((_, (end, events))) = self.ahead.range_mut(..lsn).next_back()
-            && *end + 1 == lsn
+        let mean = self.passed_bytes / self.passed.max(1);
+        self.ahead_events += 1;
+        self.ahead_bytes += mean;
+        if let Some((_, before)) = self.ahead.range_mut(..lsn).next_back()
+            && before.end + 1 == lsn
         {
-            (*end, *events) = (lsn, events.saturating_add(1));
+            let events = before.events.saturating_add(1);
+            *before = Ahead { end: lsn, events, bytes: before.bytes + mean };
         } else {
-            self.ahead.insert(lsn, (lsn, 1));
+            self.ahead.insert(lsn, Ahead { end: lsn, events: 1, bytes: mean });
         }
         true
     }
@@ -288,15 +289,15 @@ impl Tracker {
         while let Some((lsn, open)) = opens.next() {
             let end = opens.peek().map_or(self.frontier, |(next, _)| **next - 1);
             if open.after > 0 {
-                ranges.push(Range { start: lsn + 1, end, events: open.after });
+                ranges.push(Range { start: lsn + 1, end, events: open.after, bytes: open.after_bytes });
             }
         }
-        ranges.extend(self.ahead.iter().map(|(start, (end, events))| Range {
+        ranges.extend(self.ahead.iter().map(|(start, ahead)| Range {
             start: (*start).max(self.frontier + 1),
-            end: *end,
-            events: *events,
+            end: ahead.end,
+            events: ahead.events,
+            bytes: ahead.bytes,
         }));
-        let sums = Sums { passed: self.passed_bytes.saturating_sub(behind_bytes), settled: self.settled_bytes() };
         Cursor {
             generation: 0,
             low: self.low(),
@@ -304,7 +305,7 @@ impl Tracker {
             ranges,
             flight: self.flight(exits),
             state: Vec::new(),
-            sums: Some(sums),
+            passed_bytes: Some(self.passed_bytes.saturating_sub(behind_bytes)),
         }
     }
 

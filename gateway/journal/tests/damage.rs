@@ -318,6 +318,166 @@ fn in_flight_at_an_unclean_exit_is_counted() {
     assert_eq!(journal.lane(lane(1)).read(1).unwrap()[0].attempts, 3);
 }
 
+/// As above, but nobody saves a cursor by hand: the process ends right after the hand-out, three times.
+#[test]
+fn three_quick_unclean_exits_are_counted() {
+    let (mut disk, lsns) = filled(false);
+    // The first event passes; the second ends the process each time.
+    let journal = Journal::open(disk.clone(), options()).unwrap();
+    assert!(journal.done(lane(1), lsns[0]));
+    journal.close().unwrap();
+    drop(journal);
+    for exits in 0..3 {
+        let journal = Journal::open(disk.clone(), options()).unwrap();
+        let entries = journal.lane(lane(1)).read(1).unwrap();
+        assert_eq!((entries[0].lsn, entries[0].attempts), (lsns[1], exits));
+        drop(journal);
+        disk = disk.crash(Loss::PowerCut, 0);
+    }
+    let journal = Journal::open(disk.clone(), options()).unwrap();
+    let mut reader = journal.lane(lane(1));
+    assert_eq!(reader.read(1).unwrap()[0].attempts, 3);
+    // It is quarantined; what comes behind it is fresh, and what is in flight when many are is the newest.
+    reader.done(lsns[1]);
+    assert!(reader.read(1 << 20).unwrap().iter().all(|entry| entry.attempts == 0));
+}
+
+/// The event that ends the process stands behind more open ones than a cursor remembers.
+#[test]
+fn of_many_in_flight_the_newest_are_remembered() {
+    let mut disk = FaultyDisk::new();
+    let journal = Journal::open(disk.clone(), options()).unwrap();
+    let body = [1; 4];
+    for _ in 0..4 {
+        journal.tend_step(false).unwrap();
+        journal.append(&vec![Encoded::new(&body, A); 600]).unwrap();
+        journal.commit_step().unwrap();
+    }
+    drop(journal);
+    for exits in 0..3 {
+        let journal = Journal::open(disk.clone(), options()).unwrap();
+        let mut reader = journal.lane(lane(1));
+        let mut last = None;
+        // Nothing is done; the last of the second read is the one.
+        for _ in 0..2 {
+            last = reader.read(4 * 900).unwrap().pop();
+        }
+        assert_eq!(last.unwrap().attempts, exits);
+        drop((reader, journal));
+        disk = disk.crash(Loss::PowerCut, 0);
+    }
+}
+
+/// Many events of 3,000 bytes for lane 1 that are in its backlog, a few of which are in the ring still.
+fn backlogged() -> (FaultyDisk, Vec<Lsn>) {
+    let disk = FaultyDisk::new();
+    let journal = Journal::open(disk.clone(), options()).unwrap();
+    let mut lsns = Vec::new();
+    while journal.lane_stats(lane(1)).backlog_segments < 5 {
+        journal.tend_step(false).unwrap();
+        if let Ok(lsn) = journal.append(&[Encoded::new(&[7; 3000], A)]) {
+            lsns.push(lsn);
+            journal.commit_step().unwrap();
+        }
+    }
+    drop(journal);
+    (disk, lsns)
+}
+
+fn backlog_files(disk: &FaultyDisk) -> Vec<std::path::PathBuf> {
+    let dir = Path::new(DIR).join("lanes/1/backlog");
+    let mut names = disk.list(&dir).unwrap();
+    names.sort();
+    names.into_iter().map(|name| dir.join(name)).collect()
+}
+
+#[test]
+fn damage_in_a_backlog_loses_what_it_hit_and_is_counted() {
+    let (disk, lsns) = backlogged();
+    let events: u64 =
+        backlog_files(&disk)[1].file_name().unwrap().to_str().unwrap().split('-').nth(3).unwrap().parse().unwrap();
+    // A body's bit, a group's header, the segment's header, the whole file while the journal is open.
+    for (what, lost) in [1, events, 0, events].into_iter().enumerate() {
+        let disk = disk.crash(Loss::Kill, 0);
+        let file = backlog_files(&disk)[1].clone();
+        match what {
+            0 => disk.damage(&file, |bytes| bytes[4096 + 64 + 150] ^= 1),
+            1 => disk.damage(&file, |bytes| bytes[4096 + 17] ^= 1),
+            2 => disk.damage(&file, |bytes| bytes[100] ^= 1),
+            _ => {}
+        }
+        let (options, notices) = hooked();
+        let journal = Journal::open(disk.clone(), options).unwrap();
+        if what == 3 {
+            disk.remove(&file).unwrap();
+        }
+        assert_eq!(journal.recovered().pending(lane(1)), lsns.len() as u64);
+        let left = lsns.len() as u64 - lost;
+        let found = read_all(&journal);
+        assert_eq!(found.len() as u64, left, "{what}");
+        assert!(found.is_sorted() && found.first() == lsns.first() && found.last() == lsns.last(), "{what}");
+        assert_eq!(journal.stats().corrupt_events, lost, "{what}");
+        assert_eq!(journal.pending(lane(1)), left, "{what}: what is lost is not pending");
+        assert_eq!(journal.pending_bytes(lane(1)), left * 3000, "{what}");
+        assert!(!notices.lock().unwrap().is_empty(), "{what}: it is told");
+    }
+}
+
+#[test]
+fn leftovers_and_foreign_files_in_a_backlog_are_no_events() {
+    let (disk, lsns) = backlogged();
+    let file = backlog_files(&disk)[0].clone();
+    let bytes = disk.get(&file).unwrap();
+    for name in ["next.tmp", "00000000000000000001.seg", "notes.txt"] {
+        let into = disk.open(&file.with_file_name(name), journal::disk::Open::Create).unwrap();
+        journal::DiskFile::write_at(&into, &bytes, 0).unwrap();
+    }
+    let journal = Journal::open(disk.clone(), options()).unwrap();
+    assert_eq!(read_all(&journal), lsns);
+}
+
+#[test]
+fn a_lost_cursor_begins_at_the_backlog() {
+    let (disk, lsns) = backlogged();
+    disk.damage(&Path::new(DIR).join("lanes/1/cursor"), |bytes| bytes.fill(0));
+    let (options, notices) = hooked();
+    let journal = Journal::open(disk.clone(), options).unwrap();
+    assert_eq!(*notices.lock().unwrap(), [Notice::CursorLost { lane: lane(1) }]);
+    assert_eq!(journal.pending(lane(1)), lsns.len() as u64);
+    assert_eq!(read_all(&journal), lsns);
+    assert_eq!(journal.pending_bytes(lane(1)), 3000 * lsns.len() as u64);
+}
+
+/// EIO while a backlog is written is a failure like any other; the next start has everything.
+#[test]
+fn an_error_of_the_disk_while_spilling_ends_the_journal() {
+    let (disk, lsns) = backlogged();
+    let mut ended = 0;
+    for at in 1..60 {
+        let disk = disk.crash(Loss::Kill, 0);
+        let journal = Journal::open(disk.clone(), options()).unwrap();
+        disk.fail_at(disk.operations() + at, Fault::Eio);
+        let (mut fine, mut more) = (true, 0);
+        for _ in 0..40 {
+            fine = journal.tend_step(false).is_ok();
+            if fine && let Ok(_) = journal.append(&[Encoded::new(&[8; 3000], A)]) {
+                fine = journal.commit_step().is_ok();
+                more += u64::from(fine);
+            }
+            if !fine {
+                break;
+            }
+        }
+        ended += u64::from(!fine);
+        assert!(fine || journal.failure().is_some());
+        drop(journal);
+        let journal = Journal::open(disk.crash(Loss::PowerCut, 0), options()).unwrap();
+        let found = read_all(&journal).len() as u64;
+        assert!(found >= lsns.len() as u64 + more, "operation {at}: {found} of {} and {more}", lsns.len());
+    }
+    assert!(ended > 50, "{ended}");
+}
+
 #[test]
 fn nothing_is_begun_over_a_log_whose_meta_is_lost() {
     let (disk, _) = filled(true);

@@ -103,6 +103,31 @@ fn appends_reads_and_recovers_in_memory() {
     round_trip(&MemoryDisk::new(), std::path::Path::new("/data"));
 }
 
+/// A bounded memory disk fills, refuses, and has room again.
+#[test]
+fn a_bounded_memory_disk_is_full_some_time() {
+    let disk = MemoryDisk::bounded(1 << 20);
+    let journal = Journal::open(disk.clone(), Options { threads: false, ..options("/data") }).unwrap();
+    let mut taken = 0;
+    loop {
+        journal.tend_step(true).unwrap();
+        match journal.append(&[Encoded::new(&[1; 5000], bits(&[1]))]) {
+            Ok(_) => assert!(journal.commit_step().unwrap()),
+            Err(Closed::Full) => break,
+            Err(e) => panic!("{e}"),
+        }
+        taken += 1;
+    }
+    let bytes: usize = disk.files().values().map(Vec::len).sum();
+    assert!(bytes <= 1 << 20 && taken > 60, "{bytes} bytes, {taken} events");
+    assert_eq!(disk.free(std::path::Path::new("/")).unwrap(), (1 << 20) - bytes as u64);
+    let mut reader = journal.lane(lane(1));
+    assert_eq!(drain(&mut reader).len(), taken);
+    assert_eq!(journal.discard(lane(1)).unwrap(), taken as u64);
+    journal.tend_step(true).unwrap();
+    assert!(journal.append(&[Encoded::new(&[1; 5000], bits(&[1]))]).is_ok());
+}
+
 #[test]
 fn appends_reads_and_recovers_on_the_real_disk() {
     let dir = tempfile::tempdir().unwrap();

@@ -5,7 +5,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{DIR, LANES, Script, check, lane, options, segment_files};
+use common::{DIR, LANES, Script, check, key, lane, options, segment_files};
 use journal::{
     Disk as _, FaultyDisk, Journal,
     disk::{Fault, Loss},
@@ -46,6 +46,7 @@ proptest! {
         let disk = FaultyDisk::new();
         disk.fail_at(at, fault);
         let mut script = Script::new(seed);
+        script.ledger.lax_ids = fault == Fault::NoSpace;
         script.run(&disk, 200);
         check(&disk.crash(loss, seed), &script.ledger, "after an error");
     }
@@ -60,6 +61,10 @@ proptest! {
         for slot in ["meta.0", "meta.1", "lanes/0/cursor", "lanes/1/cursor", "lanes/2/cursor"] {
             files.push(Path::new(DIR).join(slot));
         }
+        for folder in ["lanes/0/backlog", "lanes/1/backlog", "lanes/2/backlog", "ids"] {
+            let folder = Path::new(DIR).join(folder);
+            files.extend(disk.list(&folder).unwrap().into_iter().map(|name| folder.join(name)));
+        }
         for (file, at) in flips {
             disk.damage(&files[file % files.len()], |bytes| {
                 let len = bytes.len().max(1);
@@ -70,6 +75,10 @@ proptest! {
         }
         let disk = disk.crash(Loss::Kill, 0);
         if let Ok(journal) = Journal::open(disk.clone(), options()) {
+            for id in journal.recent_ids().unwrap() {
+                let (body, _) = &script.ledger.appended[&id.lsn.get()];
+                prop_assert_eq!(Some(id.key), key(body));
+            }
             for id in 0..LANES {
                 let mut reader = journal.lane(lane(id));
                 let mut last = 0;

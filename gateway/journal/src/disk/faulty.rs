@@ -103,7 +103,7 @@ impl FaultyDisk {
     /// The disk as the next process finds it. This one is not changed.
     #[must_use]
     pub fn crash(&self, loss: Loss, seed: u64) -> Self {
-        let mut state = hold(&self.0).clone();
+        let mut state = hold(&self.0).survivors();
         let mut dice = seed;
         let mut roll = || {
             dice = dice.wrapping_add(1);

@@ -1,4 +1,5 @@
-//! Files in memory: `journal: { memory: … }` and tests. Survives as long as a clone of the disk does; syncs are free.
+//! Files in memory: `journal: { memory: … }` and tests. Survives as long as a clone of the disk does; syncs are free. With a
+//! limit it is full like any disk: writes beyond it give ENOSPC, and a journal's ring fills.
 
 use std::{
     collections::BTreeMap,
@@ -6,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -15,16 +16,42 @@ use crate::sync::hold;
 
 type Contents = Arc<Mutex<Vec<u8>>>;
 
+/// Bytes that all files have and may have.
+#[derive(Debug)]
+struct Space {
+    used: AtomicU64,
+    limit: u64,
+}
+
+impl Default for Space {
+    fn default() -> Self {
+        Self { used: AtomicU64::new(0), limit: u64::MAX }
+    }
+}
+
+impl Space {
+    fn grow(&self, bytes: u64) -> io::Result<()> {
+        let grown = |used: u64| used.checked_add(bytes).filter(|used| *used <= self.limit);
+        let taken = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown);
+        taken.map(drop).map_err(|_| ErrorKind::StorageFull.into())
+    }
+
+    fn shrink(&self, bytes: usize) {
+        self.used.fetch_sub(bytes as u64, Ordering::Relaxed);
+    }
+}
+
 /// A disk in memory; clones are the same disk.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryDisk {
     files: Arc<Mutex<BTreeMap<PathBuf, Contents>>>,
+    space: Arc<Space>,
     locked: Arc<AtomicBool>,
 }
 
 /// A file in memory.
 #[derive(Debug)]
-pub struct MemoryFile(Contents);
+pub struct MemoryFile(Contents, Arc<Space>);
 
 /// The lock; let go when dropped.
 #[derive(Debug)]
@@ -43,6 +70,12 @@ impl MemoryDisk {
         Self::default()
     }
 
+    /// An empty disk whose files have at most so many bytes together.
+    #[must_use]
+    pub fn bounded(bytes: u64) -> Self {
+        Self { space: Arc::new(Space { limit: bytes, ..Space::default() }), ..Self::default() }
+    }
+
     /// All files with their bytes, to look at or to damage; [`MemoryDisk::put`] writes back.
     #[must_use]
     pub fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -51,7 +84,16 @@ impl MemoryDisk {
 
     /// Sets a file's bytes.
     pub fn put(&self, path: impl Into<PathBuf>, bytes: Vec<u8>) {
-        hold(&self.files).insert(path.into(), Arc::new(Mutex::new(bytes)));
+        self.space.used.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        let old = hold(&self.files).insert(path.into(), Arc::new(Mutex::new(bytes)));
+        self.gone(old);
+    }
+
+    /// A file has no name any more. Who has it open may go on with it: its memory is not counted until then.
+    fn gone(&self, contents: Option<Contents>) {
+        if let Some(contents) = contents {
+            self.space.shrink(hold(&contents).len());
+        }
     }
 }
 
@@ -70,8 +112,10 @@ impl Disk for MemoryDisk {
     fn open(&self, path: &Path, how: Open) -> io::Result<MemoryFile> {
         let mut files = hold(&self.files);
         match (files.get(path), how) {
-            (Some(contents), Open::Existing | Open::Create) => Ok(MemoryFile(contents.clone())),
-            (None, Open::Create) => Ok(MemoryFile(files.entry(path.to_owned()).or_default().clone())),
+            (Some(contents), Open::Existing | Open::Create) => Ok(MemoryFile(contents.clone(), self.space.clone())),
+            (None, Open::Create) => {
+                Ok(MemoryFile(files.entry(path.to_owned()).or_default().clone(), self.space.clone()))
+            }
             (None, Open::Existing) => Err(missing(path)),
         }
     }
@@ -79,12 +123,16 @@ impl Disk for MemoryDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut files = hold(&self.files);
         let contents = files.remove(from).ok_or_else(|| missing(from))?;
-        files.insert(to.to_owned(), contents);
+        let old = files.insert(to.to_owned(), contents);
+        drop(files);
+        self.gone(old);
         Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        hold(&self.files).remove(path).map(drop).ok_or_else(|| missing(path))
+        let contents = hold(&self.files).remove(path).ok_or_else(|| missing(path))?;
+        self.gone(Some(contents));
+        Ok(())
     }
 
     fn sync_dir(&self, _path: &Path) -> io::Result<()> {
@@ -105,7 +153,7 @@ impl Disk for MemoryDisk {
     }
 
     fn free(&self, _path: &Path) -> io::Result<u64> {
-        Ok(u64::MAX)
+        Ok(self.space.limit.saturating_sub(self.space.used.load(Ordering::Relaxed)))
     }
 }
 
@@ -128,7 +176,10 @@ pub(super) fn read_from(contents: &[u8], into: &mut [u8], at: u64) -> usize {
 
 impl DiskFile for MemoryFile {
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
-        write_into(&mut hold(&self.0), bytes, at)
+        let mut contents = hold(&self.0);
+        let end = at.saturating_add(bytes.len() as u64);
+        self.1.grow(end.saturating_sub(contents.len() as u64))?;
+        write_into(&mut contents, bytes, at)
     }
 
     fn read_at(&self, into: &mut [u8], at: u64) -> io::Result<usize> {
@@ -142,8 +193,11 @@ impl DiskFile for MemoryFile {
     fn zero(&self, len: u64) -> io::Result<()> {
         let len = usize::try_from(len).map_err(|_| io::Error::from(ErrorKind::FileTooLarge))?;
         let mut contents = hold(&self.0);
-        contents.clear();
-        contents.resize(len, 0);
+        // Bytes behind `len` stay, as on a disk.
+        self.1.grow(len.saturating_sub(contents.len()) as u64)?;
+        let kept = contents.len().max(len);
+        contents.resize(kept, 0);
+        contents[..len].fill(0);
         Ok(())
     }
 
@@ -151,6 +205,7 @@ impl DiskFile for MemoryFile {
         let len = usize::try_from(len).map_err(|_| io::Error::from(ErrorKind::FileTooLarge))?;
         let mut contents = hold(&self.0);
         if contents.len() < len {
+            self.1.grow((len - contents.len()) as u64)?;
             contents.resize(len, 0);
         }
         Ok(())

@@ -7,7 +7,7 @@
 //!      ranges × (start u64, end u64, events u32): done above low
 //!      in flight × (lsn u64, unclean exits u32)
 //!      state: the backend's own bytes
-//!      passed bytes u64 | settled bytes u64 (of bodies below low; of those and of the done ranges together)
+//!      passed bytes u64 (of bodies below low) | ranges × u64 (of bodies in each)
 //! len  crc u32, seeded
 //! ```
 
@@ -23,9 +23,8 @@ pub(crate) const MAX_STATE: usize = 16 << 10;
 pub(crate) const MAX_FLIGHT: usize = 1024;
 const HEAD: usize = 56;
 const RANGE: usize = 20;
-const SUMS: usize = 16;
 /// Done ranges that always fit.
-pub(crate) const MAX_RANGES: usize = (SLOT - HEAD - 4 - SUMS - MAX_STATE - MAX_FLIGHT * 12) / RANGE;
+pub(crate) const MAX_RANGES: usize = (SLOT - HEAD - 4 - 8 - MAX_STATE - MAX_FLIGHT * 12) / (RANGE + 8);
 
 /// Events that are done above the low mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +33,8 @@ pub(crate) struct Range {
     pub end: u64,
     /// How many of the lane's events are in it.
     pub events: u32,
+    /// Of their bodies.
+    pub bytes: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,17 +48,8 @@ pub(crate) struct Cursor {
     /// Handed out and not done when it was saved: (lsn, unclean exits while it was so).
     pub flight: Vec<(u64, u32)>,
     pub state: Vec<u8>,
-    /// Bytes of the lane's bodies; `None` in a cursor that was written without them.
-    pub sums: Option<Sums>,
-}
-
-/// Bytes of bodies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sums {
-    /// Of the lane's events below `low`, since the log began.
-    pub passed: u64,
-    /// Of those and the ones in the done ranges.
-    pub settled: u64,
+    /// Bytes of the bodies of the lane's events below `low`, since the log began; `None` in a cursor without bytes.
+    pub passed_bytes: Option<u64>,
 }
 
 fn length(n: usize) -> [u8; 4] {
@@ -89,9 +81,11 @@ impl Cursor {
             out.extend_from_slice(&exits.to_le_bytes());
         }
         out.extend_from_slice(state);
-        if let Some(sums) = self.sums {
-            out.extend_from_slice(&sums.passed.to_le_bytes());
-            out.extend_from_slice(&sums.settled.to_le_bytes());
+        if let Some(passed) = self.passed_bytes {
+            out.extend_from_slice(&passed.to_le_bytes());
+            for range in ranges {
+                out.extend_from_slice(&range.bytes.to_le_bytes());
+            }
         }
         let len = length(out.len());
         out[12..16].copy_from_slice(&len);
@@ -122,15 +116,18 @@ impl Cursor {
         let (ranges, flight, state) = (take.u32()?, take.u32()?, take.u32()? as usize);
         take.u32()?;
         for _ in 0..ranges {
-            cursor.ranges.push(Range { start: take.u64()?, end: take.u64()?, events: take.u32()? });
+            cursor.ranges.push(Range { start: take.u64()?, end: take.u64()?, events: take.u32()?, bytes: 0 });
         }
         for _ in 0..flight {
             cursor.flight.push((take.u64()?, take.u32()?));
         }
         cursor.state = take.bytes(state)?.to_vec();
         // What a later version adds stands behind it.
-        if len >= bytes.len() - take.0.len() + SUMS {
-            cursor.sums = Some(Sums { passed: take.u64()?, settled: take.u64()? });
+        if len >= bytes.len() - take.0.len() + 8 + 8 * cursor.ranges.len() {
+            cursor.passed_bytes = Some(take.u64()?);
+            for range in &mut cursor.ranges {
+                range.bytes = take.u64()?;
+            }
         }
         Some(Parsed::Good(cursor))
     }
@@ -157,16 +154,16 @@ mod tests {
             generation: 1,
             low: 2,
             passed: 3,
-            ranges: vec![Range { start: 4, end: 5, events: 1 }; MAX_RANGES + 1],
+            ranges: vec![Range { start: 4, end: 5, events: 1, bytes: 3 }; MAX_RANGES + 1],
             flight: vec![(6, 7); MAX_FLIGHT + 1],
             state: vec![8; MAX_STATE + 1],
-            sums: Some(Sums { passed: 9, settled: 10 }),
+            passed_bytes: Some(9),
         };
         let bytes = full.encode(lane, 1);
         assert!(bytes.len() <= SLOT);
         let back = Cursor::decode(&bytes, lane, 1).good().unwrap();
         assert_eq!((back.ranges.len(), back.flight.len(), back.state.len()), (MAX_RANGES, MAX_FLIGHT, MAX_STATE));
-        assert_eq!(back.sums, full.sums);
+        assert_eq!((back.passed_bytes, back.ranges[9].bytes), (Some(9), 3));
         assert_eq!(Cursor::decode(&bytes, LaneId::DEAD_LETTERS, 1), Parsed::Bad);
         let mut file = vec![0; 2 * SLOT];
         file[..bytes.len()].copy_from_slice(&bytes);

@@ -6,6 +6,7 @@
 //! journal/<20 digits>.seg   segments (`segment` header page, then `group`s)
 //! lanes/<id>/cursor         two slots (`cursor`)
 //! lanes/<id>/backlog/*.seg  what the lane had open in segments that were recycled: same format, sparse LSNs (`piece`)
+//! ids/<20 digits>.ids       dedupe ids of a sealed segment (`ids`)
 //! ```
 //!
 //! Every checksum of a header starts from a seed made of the log's random uuid. So bytes of another log never verify, and
@@ -13,6 +14,7 @@
 
 pub(crate) mod cursor;
 pub(crate) mod group;
+pub(crate) mod ids;
 pub(crate) mod meta;
 pub(crate) mod piece;
 pub(crate) mod segment;
@@ -87,5 +89,77 @@ impl<T> Parsed<T> {
             Self::Good(t) => Some(t),
             Self::Newer(_) | Self::Bad => None,
         }
+    }
+}
+
+/// Golden: what format 1 once wrote is read, and written the same again. If this fails, raise [`FORMAT`] and keep reading
+/// the old one; `tests/golden.rs` opens the whole directory.
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::LaneId;
+
+    const META: [&[u8]; 2] =
+        [include_bytes!("../../tests/golden/v1/meta.0"), include_bytes!("../../tests/golden/v1/meta.1")];
+    const CURSOR: &[u8] = include_bytes!("../../tests/golden/v1/lanes/1/cursor");
+    const SEGMENT: &[u8] = include_bytes!("../../tests/golden/v1/journal/00000000000000000011.seg");
+    const BACKLOG: &[u8] =
+        include_bytes!("../../tests/golden/v1/lanes/1/backlog/00000000000000000003-15-21-6-7500-12288.seg");
+    const IDS: &[u8] = include_bytes!("../../tests/golden/v1/ids/00000000000000000004.ids");
+
+    /// The bytes again that end at a file's last one that is not 0.
+    fn same(again: &[u8], file: &[u8]) {
+        let used = again.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+        assert!(file.get(..used) == Some(&again[..used]));
+    }
+
+    fn uuid() -> [u8; 16] {
+        let metas = META.map(|bytes| meta::Meta::decode(bytes).good().unwrap());
+        for (meta, file) in metas.iter().zip(META) {
+            same(&meta.encode(), file);
+        }
+        metas[0].uuid
+    }
+
+    #[test]
+    fn golden_bytes_are_written_again() {
+        let seed = seed(&uuid());
+        let lane = LaneId::new(1).unwrap();
+        let slots = [&CURSOR[..cursor::SLOT], &CURSOR[cursor::SLOT..]];
+        for slot in slots {
+            let found = cursor::Cursor::decode(slot, lane, seed).good().unwrap();
+            same(&found.encode(lane, seed), slot);
+        }
+        for file in [SEGMENT, BACKLOG] {
+            let header = segment::Header::decode(file, seed).good().unwrap();
+            assert_eq!(header.encode(seed), &file[..PAGE]);
+            let mut padded = file[PAGE..].to_vec();
+            padded.resize(pages(padded.len()), 0);
+            let found = group::peek(&padded, header.number).unwrap();
+            let group = group::verify(found, &padded, seed).unwrap();
+            let rows: Vec<_> = (0..found.count as usize).map(|at| group.row(at).unwrap()).collect();
+            let lanes: Vec<_> = (0..rows.len()).map(|at| group.lanes(at)).collect();
+            let lsns: Vec<_> = (0..rows.len()).map(|at| u32::try_from(group.lsn(at) - found.first).unwrap()).collect();
+            let mut again = padded[..group::HEADER + found.body_len as usize].to_vec();
+            let parts = group::Parts {
+                flags: 0,
+                segment: header.number,
+                first: found.first,
+                rows: &rows,
+                lanes: &lanes,
+                lsns: (file == BACKLOG).then_some(&lsns),
+            };
+            group::finish(&mut again, &parts, seed);
+            assert!(again == padded[..again.len()] && rows.iter().all(|row| group.body(*row).is_some()));
+        }
+        let rows = ids::rows(IDS, 4, seed).unwrap();
+        let mut bytes = Vec::new();
+        for (key, lsn, time) in &rows {
+            ids::row(&mut bytes, key, *lsn, *time);
+        }
+        let head = ids::Head::decode(IDS).unwrap();
+        let tail = head.tail(crc32c::crc32c_append(seed, &bytes));
+        assert_eq!([&head.encode()[..], &bytes, &tail].concat(), IDS);
     }
 }

@@ -18,13 +18,14 @@ use crate::{
     disk::{Disk, DiskFile, Open},
     format::{
         PAGE64,
-        cursor::{Cursor, Sums},
+        cursor::Cursor,
         group::{self, COPY, HEADER, Row},
         meta::{Meta, SLOT, State},
         piece::Piece,
         seed,
         segment::{self, Counts},
     },
+    ids,
     inner::{Bell, Ending, Inner, LaneState, meta_path, no_lanes, write_meta},
     intake::Intake,
     ring::{Blank, Ring, Segment, count},
@@ -60,6 +61,8 @@ pub(crate) fn open<D: Disk>(disk: D, options: Options) -> Result<Inner<D>, OpenE
     let clean = old && meta.clean && survey.next <= meta.next && !survey.torn && !survey.segments.is_empty();
     survey.next = survey.next.max(meta.next);
     let backlogs = read_backlogs(&disk, &options, &meta)?;
+    let ids =
+        ids::at_start(&disk, &options).map_err(OpenError::io(format!("list {}", options.dir.join("ids").display())))?;
     let reading = Reading { disk: &disk, options: &options, meta: &meta, survey: &survey, backlogs: &backlogs, seed };
     let (cursors, lost) = reading.cursors()?;
     let pending = |id: LaneId| match cursors[id.index()].as_ref() {
@@ -100,7 +103,7 @@ pub(crate) fn open<D: Disk>(disk: D, options: Options) -> Result<Inner<D>, OpenE
     let mut notices = std::mem::take(&mut survey.notices);
     notices.extend(lost.into_iter().map(|lane| Notice::CursorLost { lane }));
     let ring = start.ring(survey)?;
-    let inner = assemble(Parts { disk, options, lock, seed, meta, states, ring, recovered });
+    let inner = assemble(Parts { disk, options, lock, seed, meta, states, ring, ids, recovered });
     for notice in &notices {
         inner.notice(notice);
     }
@@ -116,11 +119,12 @@ struct Parts<D: Disk> {
     meta: Meta,
     states: Vec<Mutex<LaneState<D::File>>>,
     ring: Ring<D::File>,
+    ids: ids::Files,
     recovered: Recovered,
 }
 
 fn assemble<D: Disk>(parts: Parts<D>) -> Inner<D> {
-    let Parts { disk, options, lock, seed, meta, states, ring, recovered } = parts;
+    let Parts { disk, options, lock, seed, meta, states, ring, ids, recovered } = parts;
     let next = recovered.next.0;
     let accounts = accounts(&meta, &options, &ring.entered, &states);
     let active_end = ring.segments.back().map_or(PAGE64, |segment| segment.about.end);
@@ -134,6 +138,7 @@ fn assemble<D: Disk>(parts: Parts<D>) -> Inner<D> {
         work: Condvar::new(),
         committer: Mutex::default(),
         ring: Mutex::new(ring),
+        ids: Mutex::new(ids),
         lanes: states,
         accounts,
         unowed: Account::new(0, 0, options.unowed_quota),
@@ -235,8 +240,7 @@ impl<D: Disk> Start<'_, D> {
             let opened = match cursor {
                 Some(mut cursor) if !begins => {
                     // A cursor of before bytes were counted: nothing waits, as far as bytes go.
-                    let all = entered.bytes[index];
-                    cursor.sums.get_or_insert(Sums { passed: all, settled: all });
+                    cursor.passed_bytes.get_or_insert(entered.bytes[index]);
                     lanes::open_cursor(self.disk, self.options, id, &cursor, self.seed, lost.contains(&id))
                         .map(|file| (cursor, file))
                 }
@@ -325,7 +329,8 @@ impl<D: Disk> Start<'_, D> {
             about.lanes = last.header.lanes;
         }
         put_header(&file, &header, self.seed).map_err(work())?;
-        Ok(Segment { file: Arc::new(file), about, resume: self.next, entered: Some(entered), sealed: false })
+        let created = header.created;
+        Ok(Segment { file: Arc::new(file), about, resume: self.next, entered: Some(entered), created, sealed: false })
     }
 }
 

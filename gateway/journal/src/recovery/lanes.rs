@@ -12,7 +12,7 @@ use crate::{
     LANES, LaneId, LaneSpec, OpenError, Options, backlog,
     disk::{Disk, DiskFile, Open, read_up_to},
     format::{
-        cursor::{Cursor, SLOT, Sums},
+        cursor::{Cursor, SLOT},
         meta::{Lane, State},
         piece::Piece,
     },
@@ -143,8 +143,7 @@ pub(super) fn begin_cursor<D: Disk>(
     let Begun { low, passed, bytes } = begun;
     backlog::clear(disk, options, id)?;
     let generation = read_cursor(disk, options, id, seed)?.map_or(1, |old| old.generation + 1);
-    let sums = Some(Sums { passed: bytes, settled: bytes });
-    let cursor = Cursor { generation, low, passed, sums, ..Cursor::default() };
+    let cursor = Cursor { generation, low, passed, passed_bytes: Some(bytes), ..Cursor::default() };
     let file = open_cursor(disk, options, id, &cursor, seed, true)?;
     Ok((cursor, file))
 }

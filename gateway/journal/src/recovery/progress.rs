@@ -10,7 +10,7 @@ use crate::{
     disk::{Disk, Open, read_up_to},
     format::{
         PAGE,
-        cursor::{Cursor, Sums},
+        cursor::Cursor,
         meta::{Meta, State},
         piece::{self, Piece},
         segment::{self, Counts},
@@ -80,9 +80,8 @@ impl<D: Disk> Reading<'_, D> {
             (_, Some(ring)) => (ring.about.first, ring.entered.clone().unwrap_or(Box::new(Counts::NONE))),
             (_, None) => (self.survey.next, Box::new(self.survey.entered.clone())),
         };
-        let bytes = before.bytes[lane];
-        let sums = Some(Sums { passed: bytes, settled: bytes });
-        Ok(Cursor { generation: 1, low, passed: before.events[lane], sums, ..Cursor::default() })
+        let (passed, passed_bytes) = (before.events[lane], Some(before.bytes[lane]));
+        Ok(Cursor { generation: 1, low, passed, passed_bytes, ..Cursor::default() })
     }
 }
 

@@ -215,6 +215,7 @@ impl<D: Disk> Surveyor<'_, D> {
                 out.corrupt_groups += 1;
             }
             let entered = candidate.header.as_ref().and_then(|header| header.entered.clone());
+            let created = candidate.header.as_ref().map_or(0, |header| header.created);
             let resume = candidate.header.as_ref().map(|header| header.resume);
             let first = candidate.header.as_ref().map_or(1, |header| header.first);
             let about = named.unwrap_or(Sealed { number, first, last: first - 1, end: PAGE64, lanes: 0 });
@@ -223,6 +224,7 @@ impl<D: Disk> Surveyor<'_, D> {
                 about,
                 resume: resume.unwrap_or(about.first),
                 entered,
+                created,
                 sealed: true,
             });
         }

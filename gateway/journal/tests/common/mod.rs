@@ -7,6 +7,8 @@ use std::{
     path::Path,
 };
 
+use std::sync::Arc;
+
 use journal::{Closed, Disk, Encoded, FaultyDisk, Journal, LaneId, LaneReader, LaneSpec, Lsn, Options};
 
 pub const LANES: u8 = 3;
@@ -23,8 +25,15 @@ pub fn options() -> Options {
         group_bytes: 16 << 10,
         shards: 1,
         threads: false,
+        // The tag that every body of a script begins with.
+        key_of: Some(Arc::new(|body: &[u8]| Some((key(body)?, u64::MAX / 2)))),
         ..Options::new(DIR)
     }
+}
+
+pub fn key(body: &[u8]) -> Option<[u8; 16]> {
+    let tag: [u8; 8] = body.get(..8)?.try_into().ok()?;
+    [tag, tag].concat().try_into().ok()
 }
 
 pub fn lane(id: u8) -> LaneId {
@@ -55,6 +64,8 @@ pub struct Ledger {
     /// `done` was called.
     pub done: BTreeSet<(u8, u64)>,
     pub full: u64,
+    /// The disk was full at some time: ids may be lost.
+    pub lax_ids: bool,
     /// The highest LSN of earlier runs: what of them was not acknowledged then is not acknowledged now.
     pub earlier: u64,
 }
@@ -91,13 +102,15 @@ pub struct Script {
     pub dice: Dice,
     pub ledger: Ledger,
     pub steps: usize,
+    /// Segments copied to backlogs, and read back.
+    pub spilled: (u64, u64),
 }
 
 type Readers = Vec<LaneReader<FaultyDisk>>;
 
 impl Script {
     pub fn new(seed: u64) -> Self {
-        Self { dice: Dice(seed), ledger: Ledger::default(), steps: 0 }
+        Self { dice: Dice(seed), ledger: Ledger::default(), steps: 0, spilled: (0, 0) }
     }
 
     fn open(&mut self, disk: &FaultyDisk) -> Option<(Journal<FaultyDisk>, Readers)> {
@@ -132,6 +145,7 @@ impl Script {
                     // A clean stop and start.
                     let closed = journal.close().is_ok();
                     self.ledger.acknowledge(journal.durable());
+                    self.tally(&journal);
                     drop((readers, journal));
                     match self.open(disk) {
                         Some((j, r)) => (journal, readers) = (j, r),
@@ -140,6 +154,7 @@ impl Script {
                     closed && journal.tend_step(false).is_ok()
                 }
                 _ => {
+                    self.tally(&journal);
                     drop((readers, journal));
                     match self.open(disk) {
                         Some((j, r)) => (journal, readers) = (j, r),
@@ -152,6 +167,14 @@ impl Script {
             if !fine {
                 return;
             }
+        }
+        self.tally(&journal);
+    }
+
+    fn tally(&mut self, journal: &Journal<FaultyDisk>) {
+        for id in 0..LANES {
+            let stats = journal.lane_stats(lane(id));
+            self.spilled = (self.spilled.0 + stats.spilled_segments, self.spilled.1 + stats.read_back_segments);
         }
     }
 
@@ -202,7 +225,7 @@ pub fn check(disk: &FaultyDisk, ledger: &Ledger, what: &str) {
     for id in 0..LANES {
         let mut reader = journal.lane(lane(id));
         let mut found = BTreeSet::new();
-        let mut last = 0;
+        let (mut last, mut bytes) = (0, 0);
         loop {
             let entries = reader.read(5000).unwrap();
             if entries.is_empty() {
@@ -213,6 +236,7 @@ pub fn check(disk: &FaultyDisk, ledger: &Ledger, what: &str) {
                 assert!(lsn > last, "{what}: lane {id}: {lsn} after {last}");
                 last = lsn;
                 check_entry(ledger, id, lsn, &entry.body);
+                bytes += entry.body.len() as u64;
                 found.insert(lsn);
             }
         }
@@ -221,8 +245,10 @@ pub fn check(disk: &FaultyDisk, ledger: &Ledger, what: &str) {
             assert!(!wanted || found.contains(lsn), "{what}: lane {id}: acknowledged LSN {lsn} is lost");
         }
         assert_eq!(journal.pending(lane(id)), found.len() as u64, "{what}: lane {id}: pending");
+        assert_eq!(journal.pending_bytes(lane(id)), bytes, "{what}: lane {id}: pending bytes");
         assert_eq!(recovered.per_lane[usize::from(id)], found.len() as u64, "{what}: lane {id}: recovered");
     }
+    check_ids(&journal, ledger, what);
     assert_eq!(journal.stats().corrupt_events, 0, "{what}: corrupt events");
     assert_eq!(journal.stats().corrupt_groups, 0, "{what}: corrupt groups");
     // The log goes on, and gives no LSN twice.
@@ -235,6 +261,20 @@ pub fn check(disk: &FaultyDisk, ledger: &Ledger, what: &str) {
     }
     journal.commit_step().unwrap();
     assert_eq!(journal.durable().get(), *after.appended.last_key_value().unwrap().0, "{what}");
+}
+
+/// The ids of everything that was acknowledged are there, and none that was not appended.
+fn check_ids(journal: &Journal<FaultyDisk>, ledger: &Ledger, what: &str) {
+    let ids = journal.recent_ids().unwrap();
+    assert!(ids.is_sorted_by_key(|id| id.lsn), "{what}: ids out of order");
+    for id in &ids {
+        let appended = ledger.appended.get(&id.lsn.get()).and_then(|(body, _)| key(body));
+        assert_eq!(appended, Some(id.key), "{what}: the id of {}", id.lsn);
+    }
+    let found: BTreeSet<u64> = ids.iter().map(|id| id.lsn.get()).collect();
+    for lsn in ledger.acked.iter().filter(|_| !ledger.lax_ids) {
+        assert!(found.contains(lsn), "{what}: the id of acknowledged LSN {lsn} is lost");
+    }
 }
 
 pub fn segment_files(disk: &FaultyDisk) -> Vec<std::path::PathBuf> {

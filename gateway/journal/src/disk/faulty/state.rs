@@ -76,6 +76,23 @@ pub(super) fn gone() -> io::Error {
 }
 
 impl State {
+    /// A copy without the bytes of files that have no name any more, which may be many.
+    pub(super) fn survivors(&self) -> Self {
+        let mut named: Vec<usize> = self.names.values().chain(self.durable_names.values()).copied().collect();
+        named.extend(self.pending.iter().filter_map(|name| match name {
+            Name::Created(_, inode) => Some(*inode),
+            Name::Renamed(..) | Name::Removed(_) => None,
+        }));
+        let keep = |(at, inode): (usize, &Inode)| if named.contains(&at) { inode.clone() } else { Inode::default() };
+        Self {
+            inodes: self.inodes.iter().enumerate().map(keep).collect(),
+            names: self.names.clone(),
+            durable_names: self.durable_names.clone(),
+            pending: self.pending.clone(),
+            ..Self::default()
+        }
+    }
+
     /// Counts an operation that changes something.
     pub(super) fn op(&mut self) -> io::Result<Go> {
         if self.crashed {
