@@ -195,9 +195,11 @@ impl DiskFile for MemoryFile {
         let mut contents = hold(&self.0);
         // Bytes behind `len` stay, as on a disk.
         self.1.grow(len.saturating_sub(contents.len()) as u64)?;
-        let kept = contents.len().max(len);
-        contents.resize(kept, 0);
-        contents[..len].fill(0);
+        let had = contents.len().min(len);
+        contents[..had].fill(0);
+        if contents.len() < len {
+            contents.resize(len, 0);
+        }
         Ok(())
     }
 
