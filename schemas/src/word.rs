@@ -36,6 +36,9 @@ pub struct Entry {
 }
 
 impl Word {
+    /// Every word, in the order of the table.
+    pub const ALL: &'static [Word] = &WORDS;
+
     /// This word's line of the table.
     pub fn entry(self) -> &'static Entry {
         &ENTRIES[self as usize]

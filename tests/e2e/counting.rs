@@ -28,7 +28,7 @@ backends:
 "#;
 
 #[track_caller]
-fn door_law(metrics: &Metrics, listener: &str) -> f64 {
+pub fn door_law(metrics: &Metrics, listener: &str) -> f64 {
     let sum = |name: &str| metrics.sum(name, &[("anygate_listener", listener)]);
     let received = sum("anygate_events_received_total");
     let parts = ["refused", "dropped", "duplicate", "kept"].map(|name| sum(&format!("anygate_events_{name}_total")));
@@ -41,7 +41,7 @@ fn door_law(metrics: &Metrics, listener: &str) -> f64 {
 }
 
 #[track_caller]
-fn lane_laws(metrics: &Metrics, lanes: &[&str]) {
+pub fn lane_laws(metrics: &Metrics, lanes: &[&str]) {
     for lane in lanes {
         let sum = |name: &str| metrics.sum(name, &[("anygate_backend", lane)]);
         let came = sum("anygate_lane_entered_total") + sum("anygate_lane_recovered_total");

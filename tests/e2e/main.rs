@@ -19,6 +19,8 @@ mod hold;
 mod http_answers;
 mod otlp;
 mod pinned;
+mod reload;
+mod reload_lanes;
 mod thread;
 mod tidy;
 mod words;

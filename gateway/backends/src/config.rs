@@ -2,10 +2,10 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use settings::{Attribute, Period, PeriodRange};
+use settings::{Attribute, ByteSize, Name, Period, PeriodRange};
 
 /// The keys that stand in every backend, beside those of its kind.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 pub struct BackendConfig {
     /// How a delivery that may succeed later is tried again.
     #[serde(default)]
@@ -17,6 +17,48 @@ pub struct BackendConfig {
     /// What becomes of an event that this backend never takes.
     #[serde(default)]
     pub on_failure: OnFailure,
+    /// The disk that its undelivered events may take.
+    #[serde(default)]
+    pub backlog: Backlog,
+    /// False: events go on without this backend while its backlog is full; each is counted as dropped for it. True (the
+    /// default): they are held or refused, so that nothing is missing at any backend.
+    #[serde(default = "required")]
+    pub required: bool,
+    /// The name that this backend had before: its undelivered events are its own from then on. May stay in the file.
+    #[serde(default)]
+    pub renamed_from: Option<Name>,
+}
+
+impl Default for BackendConfig {
+    fn default() -> Self {
+        Self {
+            retry: Retry::default(),
+            order: None,
+            on_failure: OnFailure::default(),
+            backlog: Backlog::default(),
+            required: required(),
+            renamed_from: None,
+        }
+    }
+}
+
+fn required() -> bool {
+    true
+}
+
+/// The disk that a backend's undelivered events may take, beyond the journal's ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Backlog {
+    /// Above it, events that lead to this backend are held or refused (`storage_full`); others go on. All quotas and the journal
+    /// together must fit on the file system of `node.data_dir`.
+    pub max_size: ByteSize,
+}
+
+impl Default for Backlog {
+    fn default() -> Self {
+        Self { max_size: ByteSize::gib(1) }
+    }
 }
 
 /// How a delivery that may succeed later is tried again.

@@ -7,6 +7,7 @@
 //! GET  /api/tail?where=CESQL                     JSON lines until somebody hangs up
 //! GET  /api/dlq?failure=&backend=&since=&limit=  JSON lines, oldest first
 //! GET  /api/dlq/{lsn}
+//! POST /api/reload                               the config is read again: {"generation","outcome",…}
 //! POST /api/dlq/replay  /api/dlq/discard         {"lsn":[…]} | {"all":true} | {"failure":…} | {"backend":…}; JSON lines
 //! ```
 //! What cannot be done is `{"failure","detail"}` ([`fault`]). Everything here is bounded: requests, tails, scans of the
@@ -18,13 +19,18 @@ pub mod guard;
 pub mod health;
 pub mod letters;
 pub mod lines;
+pub mod reload;
 pub mod replay;
 pub mod status;
 pub mod stores;
 pub mod tail;
 pub mod trace;
 
-use crate::{config::model::Config, runtime::Live, state::Shared};
+use crate::{
+    config::model::Config,
+    runtime::{Live, reload::Reload},
+    state::Shared,
+};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, State},
@@ -55,6 +61,8 @@ pub struct Api {
     shared: Arc<Shared>,
     guard: Guard,
     live: Arc<Live>,
+    /// `None`: the config cannot be read again.
+    reload: Option<Reload>,
     /// Replays and discards: one at a time, so that no letter is sent twice.
     changes: Arc<tokio::sync::Mutex<()>>,
     scans: Arc<Semaphore>,
@@ -68,10 +76,17 @@ impl Api {
     ///
     /// # Errors
     /// The token cannot be read.
-    pub fn new(config: &Config, shared: Arc<Shared>, live: Arc<Live>, env: &Lookup<'_>) -> Result<Self, String> {
+    pub fn new(
+        config: &Config,
+        shared: Arc<Shared>,
+        live: Arc<Live>,
+        reload: Option<Reload>,
+        env: &Lookup<'_>,
+    ) -> Result<Self, String> {
         Ok(Api {
             guard: Guard::new(config, env)?,
             live,
+            reload,
             changes: Arc::new(tokio::sync::Mutex::new(())),
             scans: Arc::new(Semaphore::new(SCANS_MAX)),
             tails: Arc::new(Semaphore::new(tail::TAILS_MAX)),
@@ -111,6 +126,7 @@ fn router(api: &Arc<Api>) -> Router {
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics))
         .route("/api/status", get(status::get))
+        .route("/api/reload", post(reload::post))
         .route("/api/trace/{*id}", get(trace::get))
         .route("/api/tail", get(tail::get))
         .route("/api/dlq", get(dlq::list))

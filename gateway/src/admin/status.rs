@@ -38,6 +38,8 @@ pub struct Status {
     pub ready: bool,
     /// What keeps it from being ready.
     pub failing: Vec<Failing>,
+    /// The config in force.
+    pub config: ConfigStatus,
     /// The listeners.
     pub listeners: Vec<ListenerStatus>,
     /// The routes, top to bottom.
@@ -50,6 +52,30 @@ pub struct Status {
     pub dead_letters: u64,
     /// The byte budget.
     pub room: Room,
+}
+
+/// The config in force.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ConfigStatus {
+    /// Its file.
+    pub file: String,
+    /// 1 at start, one more with each reload that was applied.
+    pub generation: u64,
+    /// Since when it is in force, RFC 3339.
+    pub applied: String,
+    /// The last reload, if it was rejected.
+    pub rejected: Option<RejectedStatus>,
+}
+
+/// A reload that was rejected.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RejectedStatus {
+    /// When, RFC 3339.
+    pub at: String,
+    /// How many errors.
+    pub errors: u64,
+    /// What `anygate check` says of it.
+    pub text: String,
 }
 
 /// One listener.
@@ -184,6 +210,7 @@ impl Status {
             uptime_seconds: shared.started.1.elapsed().as_secs(),
             ready: failing.is_empty(),
             failing,
+            config: config_status(api),
             listeners: api.live.now().listeners().map(|listener| listener_status(&samples, &listener)).collect(),
             routes: routes(api),
             lanes: shared.lanes().iter().map(|lane| lane_status(api, &samples, lane)).collect(),
@@ -191,6 +218,20 @@ impl Status {
             dead_letters: shared.journal.pending(LaneId::DEAD_LETTERS),
             room: Room { used_bytes: wide(shared.budget.used()), limit_bytes: wide(shared.budget.limit()) },
         }
+    }
+}
+
+fn config_status(api: &Api) -> ConfigStatus {
+    let now = api.live.now();
+    ConfigStatus {
+        file: now.config.file.clone(),
+        generation: now.number,
+        applied: rfc3339(now.applied),
+        rejected: api.live.rejected().map(|rejected| RejectedStatus {
+            at: rfc3339(rejected.at),
+            errors: wide(rejected.errors),
+            text: rejected.text,
+        }),
     }
 }
 

@@ -190,7 +190,41 @@ impl Client {
         })
     }
 
+    /// Asks for something to be done and reads one JSON object, also from an answer with one of these statuses.
+    ///
+    /// # Errors
+    /// [`AskFault`].
+    pub fn post_for<T: DeserializeOwned>(&self, path: &str, also: &[u16]) -> Result<T, AskFault> {
+        let body = self.runtime.block_on(async {
+            let (status, body) = self.answer(Method::POST, path, Bytes::new()).await?;
+            let text = collect(body).await?;
+            if status.is_success() || also.contains(&status.as_u16()) {
+                Ok(text)
+            } else {
+                Err(self.refused(status, &text))
+            }
+        })?;
+        serde_json::from_slice(&body)
+            .map_err(|error| AskFault::Broken(format!("the answer to {path} cannot be read: {error}")))
+    }
+
     async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Incoming, AskFault> {
+        let (status, body) = self.answer(method, path, body).await?;
+        if status.is_success() {
+            return Ok(body);
+        }
+        let text = collect(body).await?;
+        Err(self.refused(status, &text))
+    }
+
+    fn refused(&self, status: StatusCode, text: &[u8]) -> AskFault {
+        match serde_json::from_slice(text) {
+            Ok(fault) => AskFault::Refused { status, fault },
+            Err(_) => AskFault::Broken(format!("{} answers {status} and no failure word", self.base)),
+        }
+    }
+
+    async fn answer(&self, method: Method, path: &str, body: Bytes) -> Result<(StatusCode, Incoming), AskFault> {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
@@ -205,15 +239,7 @@ impl Client {
             Ok(Err(error)) => return Err(unreachable(root_cause(&error))),
             Err(_) => return Err(unreachable(format!("no answer within {} s", ANSWER.as_secs()))),
         };
-        let status = answer.status();
-        if status.is_success() {
-            return Ok(answer.into_body());
-        }
-        let text = collect(answer.into_body()).await?;
-        match serde_json::from_slice(&text) {
-            Ok(fault) => Err(AskFault::Refused { status, fault }),
-            Err(_) => Err(AskFault::Broken(format!("{} answers {status} and no failure word", self.base))),
-        }
+        Ok((answer.status(), answer.into_body()))
     }
 }
 

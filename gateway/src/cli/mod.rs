@@ -12,6 +12,7 @@ pub mod errors;
 pub mod events;
 pub mod explain;
 pub mod init;
+pub mod reload;
 pub mod run;
 pub mod send;
 pub mod status;
@@ -62,6 +63,8 @@ enum Command {
     Schema(init::Schema),
     /// Show what is healthy, what is stuck, and why
     Status(status::Status),
+    /// Make a running gateway read its config again
+    Reload(reload::Reload),
     /// Show every hop of one event
     Trace(trace::Trace),
     /// Send one message and print what the sender is told
@@ -91,6 +94,7 @@ impl Cli {
             Command::Init(command) => command.run(),
             Command::Schema(command) => command.run(),
             Command::Status(command) => command.run(),
+            Command::Reload(command) => command.run(),
             Command::Trace(command) => command.run(),
             Command::Send(command) => command.run(),
             Command::Bench(command) => command.run(),

@@ -1,7 +1,7 @@
 //! `anygate run`: runs the gateway until SIGTERM or Ctrl-C.
 use super::{Exit, environment};
 use crate::{
-    config::{self, Checked},
+    config::{Checked, reload::Origin},
     runtime::{Fatal, Gateway},
     systemd,
     telemetry::log,
@@ -33,16 +33,24 @@ pub struct Run {
     pub config: Option<PathBuf>,
 }
 
+/// Where a command has its config from.
+pub fn origin(file: Option<&Path>) -> Origin {
+    match file {
+        Some(file) => Origin::File(file.to_owned()),
+        None if Path::new(FILE).exists() => Origin::File(FILE.into()),
+        None => Origin::BuiltIn,
+    }
+}
+
 /// The config that a command is to use, and where it came from.
 pub fn load(file: Option<&Path>) -> (Checked, String) {
-    match file {
-        Some(file) => (config::check_file(file, &environment), file.display().to_string()),
-        None if Path::new(FILE).exists() => (config::check_file(Path::new(FILE), &environment), format!("./{FILE}")),
-        None => (
-            config::check_default(&environment),
-            "the built-in default (anygate init prints one to start from)".to_owned(),
-        ),
-    }
+    let origin = origin(file);
+    let from = match (&origin, file) {
+        (Origin::File(file), Some(_)) => file.display().to_string(),
+        (Origin::File(file), None) => format!("./{}", file.display()),
+        (Origin::BuiltIn, _) => "the built-in default (anygate init prints one to start from)".to_owned(),
+    };
+    (origin.read(&environment).checked, from)
 }
 
 impl Run {
@@ -57,7 +65,7 @@ impl Run {
         }
         let Some(config) = checked.config else { return Exit::Faults };
         log::init(config.telemetry.logs);
-        let gateway = match Gateway::start(&config, &environment) {
+        let gateway = match Gateway::start_from(origin(self.config.as_deref()), &config, environment) {
             Ok(gateway) => gateway,
             Err(error) => {
                 eprintln!("error: {error}");

@@ -5,7 +5,7 @@
 //! live with their plug-ins (`config.rs` beside the module) and are listed in [`model::Listener`], [`model::Backend`] and
 //! [`middleware::Middleware`].
 //!
-//! Deliberately not here: opening sockets, asking brokers (`check --connect`), reload.
+//! [`reload`] reads it again and says what changed. Deliberately not here: opening sockets, asking brokers (`check --connect`).
 
 pub mod checked;
 mod checks;
@@ -15,6 +15,7 @@ pub mod middleware;
 pub mod model;
 pub mod payload;
 pub mod registry;
+pub mod reload;
 
 use std::path::{Path, PathBuf};
 
@@ -59,15 +60,20 @@ pub fn check(files: &[PathBuf], env: &Lookup<'_>) -> Checked {
 /// Checks one file. Relative paths in it start at its folder.
 #[must_use]
 pub fn check_file(file: &Path, env: &Lookup<'_>) -> Checked {
+    read_file(file, env).0
+}
+
+/// As [`check_file`], with the tree, if there is one, for whoever finds more faults.
+fn read_file(file: &Path, env: &Lookup<'_>) -> (Checked, Option<Tree>) {
     let name = file.display().to_string();
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match read(file) {
-        Ok(text) => check_text(&name, &text, folder, env),
+        Ok(text) => read_text(&name, &text, folder, env),
         Err(problem) => {
             let source = Source::new(name, "");
             let fault = Fault::error(&source, settings::Span::default(), codes::UNREADABLE, "this file cannot be read")
                 .label(problem);
-            Checked { config: None, faults: vec![fault], sources: vec![source] }
+            (Checked { config: None, faults: vec![fault], sources: vec![source] }, None)
         }
     }
 }
@@ -84,21 +90,25 @@ fn read(file: &Path) -> Result<String, String> {
 /// Checks a text. `name` is what faults call it, `folder` where its relative paths start.
 #[must_use]
 pub fn check_text(name: &str, text: &str, folder: &Path, env: &Lookup<'_>) -> Checked {
+    read_text(name, text, folder, env).0
+}
+
+fn read_text(name: &str, text: &str, folder: &Path, env: &Lookup<'_>) -> (Checked, Option<Tree>) {
     let source = Source::new(name, text);
     let (mut tree, mut faults) = match parse::parse(source.clone()) {
         Ok(parsed) => parsed,
-        Err(faults) => return Checked { config: None, faults, sources: vec![source] },
+        Err(faults) => return (Checked { config: None, faults, sources: vec![source] }, None),
     };
     environment::resolve(&mut tree, env, &mut faults);
     if let Some(fault) = newer(&tree) {
         // A newer grammar: every other fault would be noise.
-        return Checked { config: None, faults: vec![fault], sources: vec![source] };
+        return (Checked { config: None, faults: vec![fault], sources: vec![source] }, None);
     }
     settings::check(&mut tree, &export::schema_of::<Config>(), &mut faults);
     checks::run(&tree, folder, env, &mut faults);
     settings::sort(&mut faults);
     let config = if settings::any_error(&faults) { None } else { typed(&tree, folder, &mut faults) };
-    Checked { config, faults, sources: vec![source] }
+    (Checked { config, faults, sources: vec![source] }, Some(tree))
 }
 
 /// The built-in configuration, checked. Relative paths start at the working directory.

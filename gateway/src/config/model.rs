@@ -254,14 +254,18 @@ pub enum Unrouted {
 /// How long dead letters are kept.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-#[schemars(extend("x-later" = { "max_size": "a quota for dead letters comes with backlogs; until then the journal's size bounds them" }))]
 pub struct DeadLetters {
     /// How long one is kept.
     pub keep: Period,
+    /// The disk that dead letters whose sender got a receipt may take: they are never thrown away to make room; when it is full, what
+    /// would become one more is held or refused.
+    pub max_size: ByteSize,
+    /// The disk that dead letters whose sender got no receipt may take (QoS 0): the oldest go first.
+    pub max_size_unconfirmed: ByteSize,
 }
 
 impl Default for DeadLetters {
     fn default() -> Self {
-        Self { keep: Period::secs(14 * 86_400) }
+        Self { keep: Period::secs(14 * 86_400), max_size: ByteSize::mib(256), max_size_unconfirmed: ByteSize::mib(64) }
     }
 }

@@ -148,8 +148,8 @@ pub(super) fn specs(config: &Config) -> Vec<LaneSpec> {
         name: name.clone(),
         kind: backend.kind().to_owned(),
         config_hash: 0,
-        renamed_from: None,
-        quota: 0,
+        renamed_from: backend.common().renamed_from.as_ref().map(|name| name.as_str().to_owned()),
+        quota: backend.common().backlog.max_size.bytes(),
     };
     config.backends.iter().map(spec).collect()
 }

@@ -10,7 +10,10 @@ use crate::{
 };
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
 use transports::net::Shutdown;
@@ -18,6 +21,8 @@ use transports::net::Shutdown;
 /// A loop that runs, or waits for the one before it.
 struct Running {
     hand_back: watch::Sender<bool>,
+    /// Set once it runs, and nobody before it does.
+    has_begun: Arc<AtomicBool>,
     task: JoinHandle<()>,
 }
 
@@ -44,6 +49,8 @@ impl Deliveries {
         let (hand_back, signal) = Shutdown::channel();
         let mut running = self.running();
         let (id, before) = (lane.id, running.remove(&lane.id));
+        let has_begun = Arc::new(AtomicBool::new(false));
+        let begun = Arc::clone(&has_begun);
         let (shared, stop) = (Arc::clone(&self.shared), self.stop.clone());
         let part = format!("lane {}", lane.name);
         let work = async move {
@@ -52,13 +59,19 @@ impl Deliveries {
                 // One that panicked has nothing to hand back.
                 let _ended = before.task.await;
             }
+            begun.store(true, Ordering::Release);
             // Now, because a lane has one reader at a time.
             if let Some(runner) = Runner::new(lane, shared) {
                 runner.hands_back_on(signal).run(stop).await;
             }
         };
         let task = self.runtime.spawn(guard(Arc::clone(&self.shared), part, work));
-        running.insert(id, Running { hand_back, task });
+        running.insert(id, Running { hand_back, has_begun, task });
+    }
+
+    /// Whether the loop that runs a lane is the one that was asked for last: those before it have handed back.
+    pub(super) fn is_taken_over(&self, id: u8) -> bool {
+        self.running().get(&id).is_none_or(|running| running.has_begun.load(Ordering::Acquire))
     }
 
     /// Ends a lane's loop; gives its end to wait for.

@@ -7,6 +7,7 @@ mod deliveries;
 mod listeners;
 pub mod live;
 mod plan;
+pub mod reload;
 mod stop;
 pub mod tend;
 
@@ -17,7 +18,7 @@ pub use stop::{Fatal, Stopped};
 
 use crate::{
     admin,
-    config::model::Config,
+    config::{model::Config, reload::Origin},
     gate::{Entrances, ListenerGate},
     state::Shared,
     vital::{guard, pulse},
@@ -25,6 +26,7 @@ use crate::{
 use deliveries::Deliveries;
 use journal::{AnyDisk, Journal, Options, OsDisk};
 use listeners::Listeners;
+use reload::{Environment, Parts, Reloader};
 use settings::Lookup;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{runtime::Runtime, sync::watch, task::JoinHandle};
@@ -67,6 +69,18 @@ impl Gateway {
     /// # Errors
     /// What could not be opened, bound or built, and what to do about it.
     pub fn start(config: &Config, env: &Lookup<'_>) -> Result<Gateway, StartError> {
+        Self::begin(config, env, None)
+    }
+
+    /// As [`Gateway::start`], for a config that can be read again from where it came: on SIGHUP, and when the admin API is asked.
+    ///
+    /// # Errors
+    /// As [`Gateway::start`].
+    pub fn start_from(origin: Origin, config: &Config, env: Environment) -> Result<Gateway, StartError> {
+        Self::begin(config, &env, Some((origin, env)))
+    }
+
+    fn begin(config: &Config, env: &Lookup<'_>, again: Option<(Origin, Environment)>) -> Result<Gateway, StartError> {
         let data_dir = PathBuf::from(&config.node.data_dir);
         let journal = open_journal(config, &data_dir)?;
         let edge = runtime("anygate-edge")?;
@@ -91,11 +105,23 @@ impl Gateway {
         edge.spawn(pulse(Arc::clone(&shared), rest_signal.clone()));
         let tend = tend::tend(Arc::clone(&shared), Arc::clone(&live), rest_signal.clone());
         running.push(lanes.spawn(guard(Arc::clone(&shared), "housekeeping".to_owned(), tend)));
+        let parts = Parts {
+            shared: Arc::clone(&shared),
+            live: Arc::clone(&live),
+            listeners: Arc::clone(&listeners),
+            deliveries,
+            edge: edge.handle().clone(),
+        };
+        let (reloader, reload) = again.map(|(origin, env)| Reloader::new(parts, origin, env)).unzip();
         let admin = admin_socket.address();
-        let api = admin::Api::new(config, Arc::clone(&shared), Arc::clone(&live), env).map_err(StartError::Config)?;
-        let serve_admin = admin::serve(admin_socket, api, rest_signal);
+        let api =
+            admin::Api::new(config, Arc::clone(&shared), Arc::clone(&live), reload, env).map_err(StartError::Config)?;
+        let serve_admin = admin::serve(admin_socket, api, rest_signal.clone());
         lanes.spawn(guard(Arc::clone(&shared), "the admin address".to_owned(), serve_admin));
         listeners.commit(prepared);
+        if let Some(reloader) = reloader {
+            running.push(lanes.spawn(guard(Arc::clone(&shared), "reload".to_owned(), reloader.run(rest_signal))));
+        }
         let bound = listeners.bound();
         let serving = vec![edge.spawn(listeners.until(listeners_signal))];
         Ok(Gateway {

@@ -77,6 +77,11 @@ struct ByFigure {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByOutcome {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Build {
     version: &'static str,
 }
@@ -120,6 +125,9 @@ pub struct Metrics {
     figures: Family<ByFigure, Gauge<f64, AtomicU64>>,
     delivery_duration: Family<ByBackend, Histogram>,
     matched: Family<ByRoute, Count>,
+    reloads: Family<ByOutcome, Counter>,
+    /// The generation of the config that is in force.
+    pub generation: Gauge,
     /// Kept events × the backends each goes to.
     pub targeted: Count,
     /// Dead letters sent back into the stack or a lane.
@@ -180,6 +188,8 @@ impl Metrics {
             figures: Family::default(),
             delivery_duration: Family::new_with_constructor(seconds),
             matched: Family::default(),
+            reloads: Family::default(),
+            generation: Gauge::default(),
             targeted: Count::default(),
             replayed: Counter::default(),
             tail_skipped: Counter::default(),
@@ -227,6 +237,8 @@ impl Metrics {
         let build: Family<Build, Gauge> = Family::default();
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
         r.register("anygate_build_info", "The running version", build);
+        r.register("anygate_config_generation", "The config in force: 1 at start", self.generation.clone());
+        r.register("anygate_config_reloads", "Reloads of the config", self.reloads.clone());
     }
 
     fn register_lanes(&self) {
@@ -320,6 +332,11 @@ impl Metrics {
             retries: self.retries.clone(),
             figures: self.figures.clone(),
         }
+    }
+
+    /// Counts a reload: `applied` or `rejected`.
+    pub fn reloaded(&self, outcome: &'static str) {
+        self.reloads.get_or_create(&ByOutcome { outcome }).inc();
     }
 
     /// The counter of one route.

@@ -59,6 +59,12 @@ pub const ENVIRONMENT_SYNTAX: &str = "C502";
 pub const FILE: &str = "C503";
 /// A version that this program does not know.
 pub const VERSION: &str = "C504";
+/// At a reload: a key that only a restart changes.
+pub const RESTART: &str = "C505";
+/// At a reload: what the system refuses, such as an address that is taken.
+pub const SYSTEM: &str = "C506";
+/// At a reload: a backend that is gone still has events.
+pub const LANE: &str = "C507";
 /// A capability that is not built yet.
 pub const LATER: &str = "C601";
 /// A key that the gateway sets itself.

@@ -9,11 +9,6 @@ use crate::config::BackendConfig;
 /// The embedded store: SQLite, queried by `anygate events`.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("x-later" = {
-    "backlog": "backlogs per backend come with a later release; until then a full journal holds or refuses",
-    "required": "backends that events may go on without come with backlogs",
-    "renamed_from": "renaming a backend that has events comes with backlogs"
-}))]
 pub struct StoreConfig {
     /// How long an event is kept.
     #[serde(default = "keep")]

@@ -13,6 +13,17 @@ impl Status {
         for part in &self.failing {
             lines.push(format!("  {}: {}: {}", part.part, part.failure, part.detail));
         }
+        lines.push(format!(
+            "config       {} generation {}, since {}",
+            self.config.file, self.config.generation, self.config.applied
+        ));
+        if let Some(rejected) = &self.config.rejected {
+            lines.push(format!(
+                "  the reload at {} was REJECTED with {} errors; the config above stays in force",
+                rejected.at, rejected.errors
+            ));
+            lines.extend(rejected.text.lines().map(|line| format!("    {line}").trim_end().to_owned()));
+        }
         lines.push("listeners".to_owned());
         for one in &self.listeners {
             let refused = if one.refused + one.turned_away > 0 {

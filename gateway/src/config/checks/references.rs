@@ -41,6 +41,7 @@ pub(super) fn check(draft: &Draft<'_>, found: &mut Found<'_>) {
             refer(schema, "schema", &schemas, found);
         }
     }
+    renames(draft, found);
     reserved(draft, found);
     counts(draft, found);
     route_names(draft, found);
@@ -69,6 +70,29 @@ fn refer(node: &Node, what: &str, known: &[&str], found: &mut Found<'_>) {
         }
     }
     found.push(fault);
+}
+
+/// A lane has one owner: nobody takes over the lane of a backend that is still here, and no two take over the same one.
+fn renames(draft: &Draft<'_>, found: &mut Found<'_>) {
+    let mut seen: Vec<(&str, &Node)> = Vec::new();
+    for piece in &draft.backends {
+        let Some(at) = piece.inner().and_then(|inner| inner.get("renamed_from")).filter(|at| !at.faulty) else {
+            continue;
+        };
+        let Some(old) = at.text() else { continue };
+        if draft.backends.iter().any(|other| other.name == old) {
+            let fault = found.error(at.span, codes::TWICE, format!("backend \"{old}\" is still here"));
+            found.push(
+                fault.label("renamed_from names a backend that is gone").help("remove renamed_from, or the other one"),
+            );
+        } else if let Some((_, first)) = seen.iter().find(|(known, _)| *known == old) {
+            let line = found.line(first.span);
+            let fault = found.error(at.span, codes::TWICE, format!("two backends were called \"{old}\""));
+            found.push(fault.label(format!("the first one is on line {line}")).help("its events go to one of them"));
+        } else {
+            seen.push((old, at));
+        }
+    }
 }
 
 /// `none` says that a listener needs no auth, so nothing can have that name.

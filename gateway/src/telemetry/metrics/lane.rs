@@ -1,5 +1,5 @@
 //! One lane's handles.
-use super::{ByBackendError, ByFigure, Count, Histogram};
+use super::{ByBackend, ByBackendError, ByFigure, Count, Histogram, Metrics};
 use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge};
 use schemas::Word;
 use std::{fmt, sync::atomic::AtomicU64, time::Duration};
@@ -60,5 +60,43 @@ impl LaneMeter {
 
     fn by_error(&self, word: Word) -> ByBackendError {
         ByBackendError { anygate_backend: self.backend.clone(), error_type: word.as_str() }
+    }
+}
+
+impl Metrics {
+    /// What was counted for a lane under its old name counts for its new name from now on, so that the counting laws hold for
+    /// both. The caller makes sure that nobody counts under the old name any more.
+    pub fn rename_lane(&self, old: &str, new: &str) {
+        let (from, to) = (ByBackend { anygate_backend: old.to_owned() }, ByBackend { anygate_backend: new.to_owned() });
+        for family in [&self.lane_entered, &self.lane_delivered] {
+            let counted = family.get_or_create(&from).get();
+            family.get_or_create(&to).inc_by(counted);
+            family.remove(&from);
+        }
+        for family in [&self.lane_recovered, &self.lane_dead_lettered] {
+            let counted = family.get_or_create(&from).get();
+            family.get_or_create(&to).inc_by(counted);
+            family.remove(&from);
+        }
+        for word in Word::ALL {
+            let by = |name: &str| ByBackendError { anygate_backend: name.to_owned(), error_type: word.as_str() };
+            for family in [&self.lane_dropped, &self.retries] {
+                let counted = family.get(&by(old)).map_or(0, |counter| counter.get());
+                if counted > 0 {
+                    family.get_or_create(&by(new)).inc_by(counted);
+                }
+                family.remove(&by(old));
+            }
+        }
+        self.lane_gone(old);
+    }
+
+    /// A lane is no more: its counters stay, what it is now goes.
+    pub fn lane_gone(&self, name: &str) {
+        let by = ByBackend { anygate_backend: name.to_owned() };
+        self.lane_pending.remove(&by);
+        self.lane_oldest_age.remove(&by);
+        self.inflight.remove(&by);
+        self.up.remove(&by);
     }
 }
