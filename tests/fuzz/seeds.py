@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the seeds that are made by hand into corpus/: real messages of each kind, and the inputs that are known to be nasty."""
+"""Writes the seeds that are made by hand into corpus/: real messages of each kind, and inputs that are known to be nasty."""
 
 import json
 import pathlib
@@ -56,7 +56,8 @@ def http_requests():
     yield f"/events/com.example.a\n{ce}\nce-subject: Euro%20%E2%82%AC\nCe-X1: \"a \\\"b\\\\ c\"\n\nbody"
     yield "/events\ncontent-type: application/cloudevents+json; charset=UTF-8\n\n" + json.dumps(EVENT)
     yield "/events\ncontent-type: application/cloudevents-batch+json\n\n" + json.dumps([EVENT, event(id="2")])
-    yield "/events/t?x=1\nidempotency-key: k1\nprefer: handling=lenient\ntraceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\ntracestate: a=b\n\n{}"
+    trace = f"traceparent: {EVENT['traceparent']}\ntracestate: a=b"
+    yield f"/events/t?x=1\nidempotency-key: k1\nprefer: handling=lenient\n{trace}\n\n{{}}"
     yield f"/events\n{ce}\nce-id: 2\n\n"
     yield f"/events\n{ce}\nce-anygatetenant: x\nce-UPPER-dash: 1\nce-time: yesterday\n\n"
     yield f"/events\n{ce}\nce-x: %ff%zz%\ncontent-type: \n\n"
@@ -72,8 +73,8 @@ def wire_requests():
     yield post(line + "Content-Length: 2\n\n", "{}" + line.replace("\n", "\r\n") + "Content-Length: 0\r\n\r\n")
     yield post(line + "Transfer-Encoding: chunked\n\n", "2;x=\"y\"\r\n{}\r\n0\r\nTrailer: 1\r\n\r\n")
     for bad in [
-        "Content-Length: 2\nTransfer-Encoding: chunked\n", "Content-Length: 2\nContent-Length: 3\n", "Content-Length: +2\n",
-        "Content-Length: 2, 2\n", "Content-Length : 2\n", "Transfer-Encoding: chunked, identity\n", "X: a\n folded\n",
+        "Content-Length: 2\nTransfer-Encoding: chunked\n", "Content-Length: 2\nContent-Length: 3\n",
+        "Content-Length: +2\n", "Content-Length: 2, 2\n", "Content-Length : 2\n", "Transfer-Encoding: chunked, identity\n", "X: a\n folded\n",
         "X: a\rb\n", "X: \x00\n", ": x\n", "Transfer-Encoding: xchunked\n", "X: " + "y" * 600 + "\n", "a: b\n" * 9,
         "Content-Length: 99999999999999999999\n", "Host: b\n", "Transfer-Encoding:\x0bchunked\n",
     ]:
@@ -81,7 +82,9 @@ def wire_requests():
     yield b"\x01" * 8 + b"POST / HTTP/1.1\nHost: a\n\n"
     yield b"\x01" * 8 + b"\r\nHEAD /" + b"a" * 80 + b" HTTP/1.1\r\nHost: a\r\n\r\n"
     yield b"\x01" * 8 + b"GET http://a/ HTTP/1.0\r\n\r\n" * 40
-    for chunks in ["g\r\n", "2\n{}\r\n0\r\n\r\n", "2\r\n{}x", "ffffffffffffffff1\r\n", "0\r\nContent-Length: 5\r\n\r\n", "-1\r\n"]:
+    for chunks in [
+        "g\r\n", "2\n{}\r\n0\r\n\r\n", "2\r\n{}x", "ffffffffffffffff1\r\n", "0\r\nContent-Length: 5\r\n\r\n", "-1\r\n",
+    ]:
         yield post(line + "Transfer-Encoding: chunked\n\n", chunks)
 
 
@@ -107,7 +110,8 @@ def connect(version, flags=2, properties=b"", rest=b""):
 def mqtt_sessions():
     def publish(version, qos, payload, properties=b"", first=0x30, topic="devices/17"):
         body = string(topic) + (struct.pack(">H", 7) if qos else b"")
-        return packet(first | qos << 1, body + (bytes([len(properties)]) + properties if version == 5 else b"") + payload)
+        properties = bytes([len(properties)]) + properties if version == 5 else b""
+        return packet(first | qos << 1, body + properties + payload)
 
     user = b"".join(b"\x26" + string(name) + string(value) for name, value in
                     [("specversion", "1.0"), ("id", "1"), ("source", "/s"), ("type", "t")])
@@ -116,7 +120,8 @@ def mqtt_sessions():
         for payload in (b'{"a":1}', b"!no", b"~later", b"?who knows", json.dumps(EVENT).encode()):
             sends = b"".join(publish(version, qos, payload) for qos in (0, 1, 2))
             yield b"\x20" + connect(version) + sends + packet(0x62, b"\x00\x07") + ping + goodbye
-        yield b"\x05" + connect(version, 0x2E, rest=(b"\x00" if version == 5 else b"") + string("will/t") + string("gone"))
+        no_properties = b"\x00" if version == 5 else b""
+        yield b"\x05" + connect(version, 0x2E, rest=no_properties + string("will/t") + string("gone"))
         yield b"\x05" + connect(version, 0xC2, rest=string("user") + string("pass")) + goodbye
         subscribe = b"\x00\x01" + (b"\x00" if version == 5 else b"") + string("a/#") + b"\x01"
         yield b"\x09" + connect(version) + packet(0x82, subscribe) + packet(0xA2, subscribe[:-1])
@@ -124,8 +129,10 @@ def mqtt_sessions():
             yield b"\x11" + connect(version) + publish(version, 1, b"x", topic=topic)
         for first in (0x00, 0xF0, 0x36, 0x3E, 0x10, 0x20, 0x40, 0x60, 0x61, 0x80, 0xC1, 0xE1):
             yield b"\x11" + connect(version) + packet(first, b"\x00\x07")
-    yield b"\x30" + connect(5) + publish(5, 1, b"{}", user + b"\x03" + string("application/json") + b"\x02\x00\x00\x00\x05")
-    yield b"\x30" + connect(5, properties=b"\x21\x00\x05\x27\x00\x00\x10\x00") + publish(5, 1, b"x", b"\x23\x00\x01") + publish(5, 0, b"y", b"\x23\x00\x01", topic="")
+    typed = user + b"\x03" + string("application/json") + b"\x02\x00\x00\x00\x05"
+    yield b"\x30" + connect(5) + publish(5, 1, b"{}", typed)
+    limits, alias = b"\x21\x00\x05\x27\x00\x00\x10\x00", b"\x23\x00\x01"
+    yield b"\x30" + connect(5, properties=limits) + publish(5, 1, b"x", alias) + publish(5, 0, b"y", alias, topic="")
     yield b"\x30" + connect(5) + publish(5, 1, b"x", b"\x23\x00\x00") + publish(5, 1, b"x", b"\x0b\x01")
     yield b"\x02\x10\xff\xff\xff\xff\xff"
     yield b"\x02" + connect(3) + connect(4)

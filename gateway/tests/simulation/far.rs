@@ -134,7 +134,7 @@ impl State {
         if let Some(life) = self.far[lane].confirmed.get(&lsn).copied()
             && self.ended[life..].iter().all(|clean| *clean)
         {
-            self.broke(&format!("{name} was given e{number} (lsn {lsn}) again, after it had confirmed it"));
+            self.broke(&format!("{name} was given e{number} again, after it had confirmed it at lsn {lsn}"));
         }
     }
 
@@ -200,7 +200,9 @@ impl State {
                 }
             }
             let outcome = self.decide(lane, number, event, call);
-            line.push_str(&format!(" e{number}/{}={}", event.lsn, word(&outcome)));
+            let again = self.far[lane].confirmed.contains_key(&event.lsn);
+            let again = if again { " (lsn again)" } else { "" };
+            line.push_str(&format!(" e{number}/{}={}{again}", event.lsn, word(&outcome)));
             outcomes.push(outcome);
         }
         self.note(&line);

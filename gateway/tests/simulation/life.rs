@@ -134,7 +134,7 @@ struct Parts<'w> {
     shared: Arc<Shared>,
     stop_lanes: watch::Sender<bool>,
     runners: Vec<JoinHandle<()>>,
-    disk_work: JoinHandle<()>,
+    disk_work: [JoinHandle<()>; 2],
     stop_streams: watch::Sender<bool>,
     streams: Vec<JoinHandle<()>>,
 }
@@ -153,7 +153,10 @@ impl<'w> Parts<'w> {
         let runners = lanes.iter().filter_map(|lane| Runner::new(Arc::clone(lane), Arc::clone(&shared)));
         let runners = runners.map(|runner| tokio::spawn(runner.run(signal.clone()))).collect();
         tokio::spawn(runtime::tend::tend(Arc::clone(&shared), live, signal));
-        let disk_work = tokio::spawn(drive(Arc::clone(world), Arc::clone(&shared)));
+        let disk_work = [
+            tokio::spawn(commit(Arc::clone(world), Arc::clone(&shared))),
+            tokio::spawn(help(Arc::clone(world), Arc::clone(&shared))),
+        ];
         let (stop_streams, streams_signal) = watch::channel(false);
         let listeners: Vec<&str> = world.lock().plan.streams.iter().map(|stream| stream.listener).collect();
         let run = |(number, listener): (usize, &str)| {
@@ -229,7 +232,7 @@ impl<'w> Parts<'w> {
                 self.world.lock().broke("a lane does not end");
             }
         }
-        self.disk_work.abort();
+        self.disk_work.iter().for_each(JoinHandle::abort);
         if self.shared.journal.close().is_err() {
             self.world.lock().broke("the journal did not close cleanly");
         }
@@ -269,16 +272,15 @@ fn shared(world: &Arc<World>, journal: Journal<AnyDisk>) -> Arc<Shared> {
     shared
 }
 
-/// The journal's two threads, at times that the seed decides. Ends when the disk fails.
-async fn drive(world: Arc<World>, shared: Arc<Shared>) {
-    let mut save = 0;
+/// The journal's committer, at times that the seed decides. Ends when the disk fails.
+async fn commit(world: Arc<World>, shared: Arc<Shared>) {
     loop {
         // A bell tells of what streams append; what lanes append (dead letters) is found soon enough.
         let _either = tokio::time::timeout(Duration::from_millis(20), world.bell.notified()).await;
-        let (pause, now) = {
+        let pause = {
             let mut state = world.lock();
             let most = state.plan.commit;
-            (state.dice.within(0, most), state.now())
+            state.dice.within(0, most)
         };
         if pause > 0 {
             sleep(Duration::from_millis(pause)).await;
@@ -289,20 +291,24 @@ async fn drive(world: Arc<World>, shared: Arc<Shared>) {
                 Ok(false) => break,
                 Err(_) => return,
             }
+            // As the committer rings for the helper: the next segment.
             if shared.journal.tend_step(false).is_err() {
                 return;
             }
         }
-        let cursors = now >= save;
-        if cursors {
-            let mut state = world.lock();
-            let most = state.plan.cursors;
-            save = now + state.dice.within(1, most);
-        }
-        if shared.journal.tend_step(cursors).is_err() {
-            return;
-        }
         // Let others in even if nothing waits.
         tokio::task::yield_now().await;
+    }
+}
+
+/// The journal's helper, likewise: it knows nothing of what is not committed yet.
+async fn help(world: Arc<World>, shared: Arc<Shared>) {
+    while shared.journal.tend_step(true).is_ok() {
+        let pause = {
+            let mut state = world.lock();
+            let most = state.plan.cursors;
+            state.dice.within(1, most)
+        };
+        sleep(Duration::from_millis(pause)).await;
     }
 }

@@ -191,6 +191,11 @@ impl State {
         self.log.hash
     }
 
+    /// How many lines of the log have this in them.
+    pub fn lines_with(&self, what: &str) -> usize {
+        self.log.lines.iter().filter(|line| line.contains(what)).count()
+    }
+
     /// The end of the log; nothing when it was said aloud.
     pub fn tail(&self) -> String {
         let shown = if self.log.aloud { 0 } else { SHOWN };
