@@ -12,6 +12,7 @@
 pub mod backend;
 pub mod codec;
 pub mod http;
+pub mod mqtt;
 mod mutate;
 pub mod suite;
 

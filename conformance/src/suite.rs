@@ -5,7 +5,7 @@
 use std::{borrow::Cow, fmt, net::SocketAddr, time::Duration};
 
 /// All suites, by name.
-pub const SUITES: [&dyn Suite; 1] = [&crate::http::HttpSuite];
+pub const SUITES: [&dyn Suite; 2] = [&crate::http::HttpSuite, &crate::mqtt::MqttSuite];
 
 /// The suite with this name.
 pub fn find(name: &str) -> Option<&'static dyn Suite> {

@@ -6,6 +6,7 @@
 #![allow(missing_docs, reason = "tests are read, not linked")]
 
 mod architecture;
+mod bad_mqtt;
 mod counting;
 mod direct;
 mod disk;
