@@ -23,7 +23,7 @@ use crate::{Attributes, ByteStr, Death, Door, Event, Headers, Message, Mode, Tra
 use bytes::Bytes;
 use std::{fmt, time::SystemTime};
 
-pub use decode::{decode, decode_event, id_of};
+pub use decode::{Glance, decode, decode_event, glance, id_of};
 pub use encode::{Parts, encode_head, encode_head_with_id, encode_letter_head, encode_parts};
 pub use show::{write_dead_letter, write_record};
 

@@ -56,6 +56,12 @@ pub trait Backend: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Whether an event is done here once it is durable, whatever it is: then the lane counts it without reading it, and
+    /// [`Backend::deliver`] gets only those that somebody traces.
+    fn discards(&self) -> bool {
+        false
+    }
+
     /// Delivers events. See the module's documentation.
     fn deliver(&self, events: Events) -> BoxFuture<'static, Vec<Outcome>>;
 

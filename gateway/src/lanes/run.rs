@@ -215,9 +215,14 @@ impl Runner {
         }
         let mut jobs = Vec::with_capacity(entries.len());
         let mut begun = (self.lane.backend.order() == Order::OnePerStrand).then(HashSet::new);
+        let discards = self.lane.backend.discards();
+        self.landed_at = SystemTime::now();
         for entry in entries {
             let (lsn, exits) = (entry.lsn, entry.attempts);
             self.careful &= exits >= SUSPECT_EXITS;
+            if discards && exits < POISON_EXITS && self.discard(lsn, &entry.body) {
+                continue;
+            }
             match record::decode_event(&Bytes::from_owner(entry.body), lsn.get()) {
                 Ok(event) if exits >= POISON_EXITS => self.quarantine(event, exits),
                 Ok(event) => self.line_up(event, &mut begun, &mut jobs),
@@ -232,6 +237,18 @@ impl Runner {
             }
         }
         self.fly(jobs);
+    }
+
+    /// An event for a backend that discards: done as it is. `false` when somebody traces it, so that it must be read.
+    fn discard(&mut self, lsn: Lsn, body: &[u8]) -> bool {
+        let Some(seen) = record::glance(body) else { return false };
+        if seen.trace.is_sampled() || self.shared.ring.notes(&seen.trace.trace_id) {
+            return false;
+        }
+        self.well();
+        self.reader.done(lsn);
+        self.lane.meter.delivered_after(self.landed_at.duration_since(seen.received).unwrap_or_default());
+        true
     }
 
     /// Into the next delivery, or behind its strand. `begun`: the strands of that delivery, for a backend that takes one call

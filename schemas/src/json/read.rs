@@ -1,6 +1,9 @@
 //! Reading events: one pass over the text, attributes copied into their buffer, data left where it is.
 use super::scan::{JsonFault, Scanner, unescape};
-use crate::{AttributeFault, Attributes, Envelope, Kind, Word, envelope::CORE_NAMES, envelope::is_json, limits};
+use crate::{
+    AttributeFault, Attributes, Envelope, Kind, Word, envelope::CORE_NAMES, envelope::core_place, envelope::is_json,
+    limits,
+};
 use base64::{
     Engine,
     alphabet::STANDARD,
@@ -137,7 +140,11 @@ impl Value {
 /// What was collected of one event.
 struct Reading<'a> {
     attributes: Attributes,
-    names: SmallVec<[Cow<'a, str>; 12]>,
+    members: usize,
+    /// The members that CloudEvents names and that have come: bit n = place n of [`known_place`].
+    known: u16,
+    /// The others that have come.
+    others: SmallVec<[Cow<'a, str>; 4]>,
     data: Option<Value>,
     base64: Option<Value>,
     fault: Option<AttributeFault>,
@@ -154,7 +161,9 @@ fn read_item(scanner: &mut Scanner<'_>, payload: &Bytes, depth_max: usize) -> Re
     scanner.at += 1;
     let mut reading = Reading {
         attributes: Attributes::with_capacity(ATTRIBUTES_USUAL),
-        names: SmallVec::new(),
+        members: 0,
+        known: 0,
+        others: SmallVec::new(),
         data: None,
         base64: None,
         fault: None,
@@ -178,6 +187,21 @@ fn read_item(scanner: &mut Scanner<'_>, payload: &Bytes, depth_max: usize) -> Re
     Ok(reading.finish(scanner, payload))
 }
 
+/// The place of a member that CloudEvents names: the core attributes, then these three.
+fn known_place(name: &str) -> Option<u8> {
+    match name {
+        "data" => Some(DATA),
+        "specversion" => Some(SPECVERSION),
+        "data_base64" => Some(DATA_BASE64),
+        name => core_place(name).and_then(|place| u8::try_from(place).ok()),
+    }
+}
+
+const SPECVERSION: u8 = 7;
+const DATA: u8 = 8;
+const DATA_BASE64: u8 = 9;
+const _: () = assert!(CORE_NAMES.len() == SPECVERSION as usize, "the places of CORE_NAMES come first");
+
 /// Bytes of attributes that most events have: one buffer, grown rarely.
 const ATTRIBUTES_USUAL: usize = 256;
 
@@ -187,20 +211,29 @@ impl<'a> Reading<'a> {
         let Some(name) = name else {
             return Err(malformed(format!("a member name with a lone surrogate before byte {start}")));
         };
-        if self.names.contains(&name) {
+        let place = known_place(&name);
+        let twice = match place {
+            Some(place) => self.known & 1 << place != 0,
+            None => self.others.contains(&name),
+        };
+        if twice {
             return Err(malformed(format!("the member {} comes twice, again before byte {start}", shown(&name))));
         }
-        if self.names.len() == MEMBERS_MAX {
+        if self.members == MEMBERS_MAX {
             return Err(AttributeFault::new(Word::TooLarge, format!("an event of more than {MEMBERS_MAX} members")));
         }
+        self.members += 1;
         let is_null = scanner.text(&value.place) == "null";
-        match name.as_ref() {
-            "data" => self.data = Some(value),
-            _ if is_null => {}
-            "data_base64" => self.base64 = Some(value),
-            attribute => self.attribute(scanner, attribute, &value)?,
+        match (place, name.as_ref()) {
+            (Some(DATA), _) => self.data = Some(value),
+            (_, _) if is_null => {}
+            (Some(DATA_BASE64), _) => self.base64 = Some(value),
+            (_, attribute) => self.attribute(scanner, attribute, &value)?,
         }
-        self.names.push(name);
+        match place {
+            Some(place) => self.known |= 1 << place,
+            None => self.others.push(name),
+        }
         Ok(())
     }
 
@@ -287,7 +320,7 @@ fn base64_data(scanner: &Scanner<'_>, value: &Value) -> Result<Bytes, AttributeF
 
 /// The core attributes and `specversion` are strings (CloudEvents 1.0.2, "Context Attributes").
 fn must_be_string(name: &str) -> bool {
-    name == "specversion" || CORE_NAMES.contains(&name)
+    name == "specversion" || core_place(name).is_some()
 }
 
 fn malformed(detail: String) -> AttributeFault {

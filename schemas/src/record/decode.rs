@@ -70,6 +70,28 @@ pub fn id_of(body: &[u8]) -> Option<([u8; 16], SystemTime)> {
     Some((id, received))
 }
 
+/// What stands at a fixed place in an event's record: enough to count its delivery.
+#[derive(Clone, Copy, Debug)]
+pub struct Glance {
+    /// When its message was received.
+    pub received: SystemTime,
+    /// The gateway's own span of its message.
+    pub trace: TraceContext,
+}
+
+/// Looks at an event's record without reading it. `None`: it is no event, or must be read to be known.
+pub fn glance(body: &[u8]) -> Option<Glance> {
+    let mut cursor = Cursor::new(body, 0);
+    let [_version, min_reader, kind, _envelope] = cursor.array::<HEADER_LEN>().ok()?;
+    let is_event = kind == RecordKind::Event as u8 && min_reader <= VERSION;
+    if !is_event || cursor.u8().ok()? != tag::PLACE {
+        return None;
+    }
+    let len = cursor.varint().ok()?;
+    let Place { received, trace, .. } = read_place(&mut cursor.part(len).ok()?).ok()?;
+    Some(Glance { received, trace })
+}
+
 #[derive(Debug)]
 struct Place {
     lanes: u64,

@@ -19,6 +19,10 @@ impl Backend for Null {
         Order::Pipelined
     }
 
+    fn discards(&self) -> bool {
+        true
+    }
+
     fn deliver(&self, events: Events) -> BoxFuture<'static, Vec<Outcome>> {
         let position = Position { place: "null".into(), partition: -1, offset: -1 };
         Box::pin(ready(vec![Outcome::Done(position); events.len()]))
