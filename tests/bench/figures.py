@@ -13,6 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import quiet
+
 ROOT = Path(__file__).resolve().parents[2]
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -61,7 +63,7 @@ class Server:
             if time.monotonic() > until:
                 self.stop()
                 raise RuntimeError(f"{command[0]} does not listen on {port}")
-            time.sleep(0.05)
+            time.sleep(0.002)
 
     def cpu(self):
         """User and system seconds so far."""
@@ -76,6 +78,10 @@ class Server:
             self.process.kill()
             self.process.wait()
         self.log.close()
+
+
+def mosquitto_program():
+    return shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 
 
 class Bench:
@@ -118,8 +124,11 @@ class Bench:
         server.ports = {"http": port}
         return server
 
+    def has_mosquitto(self):
+        return bool(mosquitto_program())
+
     def mosquitto(self):
-        program = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
+        program = mosquitto_program()
         if not program:
             raise Skipped("mosquitto is not installed")
         port = free_port()
@@ -130,9 +139,9 @@ class Bench:
         server.ports = {"mqtt": port}
         return server
 
-    def load(self, protocol, *arguments):
+    def load(self, protocol, *arguments, rate="max"):
         """`anygate bench`, whose own cost is small; the same generator for every contestant."""
-        command = [str(self.generator), "bench", protocol, *map(str, arguments), "--rate", "max", "--for", f"{self.options.seconds:g}s", "--json"]
+        command = [str(self.generator), "bench", protocol, *map(str, arguments), "--rate", rate, "--for", f"{self.options.seconds:g}s", "--json"]
         done = subprocess.run(command, text=True, capture_output=True, timeout=self.options.seconds + 60)
         if not done.stdout.strip().startswith("{"):
             raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()[-400:]}")
@@ -164,8 +173,8 @@ def summary(samples):
     return {**middle, "low": min(rates), "high": max(rates), "samples": samples}
 
 
-def http(bench, connections, *more):
-    return lambda server: bench.load("http", "--url", f"http://127.0.0.1:{server.ports['http']}", "--connections", connections, *more)
+def http(bench, connections, *more, rate="max"):
+    return lambda server: bench.load("http", "--url", f"http://127.0.0.1:{server.ports['http']}", "--connections", connections, *more, rate=rate)
 
 
 def mqtt(bench, in_flight):
@@ -190,6 +199,9 @@ def contests(bench):
         (f"HTTP, 100 events of 300 B a request, {name}", f"http --connections 32 --batch 100 --size 300 --format {form}", [ours, floor], http(bench, 32, *batch, "--format", form))
         for name, form in (("JSON batch", "json-batch"), ("NDJSON", "ndjson"))
     ]
+    rows.append(
+        ("HTTP, 20,000 events/s, open loop", "http --connections 64 --size 1024 --rate 20000/s", [ours, floor], http(bench, 64, *single, rate="20000/s"))
+    )
     rows += [
         (f"MQTT QoS 1, 50 clients, {n} in flight", f"mqtt --connections 50 --in-flight {n} --size 256 --version 3.1.1", [ours, broker], mqtt(bench, n))
         for n in (20, 1)
@@ -219,7 +231,8 @@ def contest(bench, name, command, servers, load):
             say(f"  {who}: {result['rate']:,.0f}/s, {result['cpu_us']:.2f} µs CPU each, p99 {result['p99_ms']:.2f} ms")
             samples.setdefault(who, []).append(result)
     found = {who: summary(samples[who]) for who, _ in servers if who in samples}
-    return {"name": name, "command": f"anygate bench {command} --rate max --for {bench.options.seconds:g}s", "servers": found, "notes": notes}
+    rate = "" if "--rate" in command else " --rate max"
+    return {"name": name, "command": f"anygate bench {command}{rate} --for {bench.options.seconds:g}s", "servers": found, "notes": notes}
 
 
 def micro(bench):
@@ -231,6 +244,10 @@ def micro(bench):
         ("router, 10 and 10,000 routes", ["bench", "-q", "-p", "gateway", "--bench", "router"]),
         ("the way in without a socket", ["bench", "-q", "-p", "gateway", "--bench", "path"]),
     ]
+    if os.environ.get("ANYGATE_TEST_KAFKA"):
+        benches.append(("Kafka backend beside librdkafka", ["bench", "-q", "-p", "backends", "--bench", "kafka"]))
+    else:
+        say("SKIPPED: Kafka: ANYGATE_TEST_KAFKA names no broker; run tests/services/with-services tests/bench/run")
     for name, command in benches:
         if bench.options.only.lower() not in name.lower():
             continue
@@ -240,6 +257,20 @@ def micro(bench):
             yield {"name": name, "command": f"cargo {shown}", "output": bench.cargo(*command).strip()}
         except subprocess.CalledProcessError as error:
             yield {"name": name, "command": f"cargo {shown}", "output": "", "error": f"it ended with {error.returncode}"}
+
+
+def resting(bench):
+    """Start, idle memory; an error ends them and is said."""
+    if bench.options.only and bench.options.only.lower() not in "start idle":
+        return
+    say("start and idle memory")
+    try:
+        for row in quiet.measure(bench):
+            say(f"  {row['name']}: {row['value']:.2f} {row['unit']}")
+            yield row
+    except (RuntimeError, OSError) as error:
+        say(f"  ERROR: {error}")
+        yield {"name": "start and idle", "error": str(error)}
 
 
 def text_of(*command):
@@ -286,6 +317,7 @@ def measure(options):
             except (RuntimeError, OSError, subprocess.TimeoutExpired) as error:
                 say(f"  ERROR: {error}")
                 found.append({"name": name, "command": command, "servers": {}, "notes": [], "error": str(error)})
+        still = list(resting(bench))
         crates = list(micro(bench))
         end = {"load": os.getloadavg(), "disk": disk(bench)}
         return {
@@ -296,5 +328,6 @@ def measure(options):
             "begin": begin,
             "end": end,
             "figures": found,
+            "quiet": still,
             "crates": crates,
         }

@@ -54,6 +54,19 @@ def surroundings(measured):
     return lines
 
 
+def resting(rows):
+    """Start and idle memory."""
+    if not rows:
+        return
+    yield from ["", "| at rest | measured | lowest – highest | goal | beside it |", "|---|---:|---:|---:|---|"]
+    for row in rows:
+        if row.get("error"):
+            yield f"| {row['name']} | failed: {row['error'][:120].replace('|', '/')} | | | |"
+            continue
+        spread = f"{row['low']:.2f} – {row['high']:.2f}"
+        yield f"| {row['name']} | {row['value']:.2f} {row['unit']} | {spread} | {row['goal']} {row['unit']} | {row['peer']} |"
+
+
 def markdown(measured):
     lines = surroundings(measured)
     if measured["figures"]:
@@ -71,6 +84,7 @@ def markdown(measured):
             "([source](gateway/examples/reference.rs)). *Bare hyper* writes nothing at all. Sizes are those of an event's data. "
             "CPU is the server's own, user and system, from `/proc`.",
         ]
+    lines += resting(measured.get("quiet", []))
     for crate in measured["crates"]:
         lines += ["", f"`{crate['command']}`", "", "```text", crate["output"] or f"failed: {crate.get('error')}", "```"]
     if measured["figures"]:
