@@ -69,6 +69,7 @@ mod tag {
 
 /// What a journal record holds.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "letters are rare, and never held in numbers")]
 pub enum Record {
     /// A routed event; a dead letter when `death` is set.
     Event(Event),
