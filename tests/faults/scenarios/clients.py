@@ -2,11 +2,14 @@
 
 import os
 import socket
+import time
 
 import ledger
 import payload
+from inject import Small
 from mqtt_producer import packet, text
 from scenarios import scenario
+from scenarios.kafka import bring_back
 
 
 def request(run, name, seq):
@@ -29,7 +32,7 @@ class Client:
     """A client of the scenario's own, with a ledger: what it sent is unknown unless it learns more."""
 
     def __init__(self, r, name):
-        self.r, self.name = r, name
+        self.r, self.name, self.acked = r, name, set()
         self.ledger = ledger.Writer(os.path.join(r.ledgers, f"{name}.ledger"))
 
     def attempt(self, seq, epoch=1):
@@ -143,6 +146,27 @@ def resend_after_kill(r):
     r.progress("after the resend")
 
 
+@scenario(ci=1)
+def resend_refused(r):
+    """With dedupe: messages are refused while there is no room; sent again with the same ids they are kept, once."""
+    disk, broker, down = Small(r), bring_back(r), time.time()
+    client = loaded_with_dedupe(r)
+    broker.freeze()
+    disk.fill()
+    r.load.surge.value = 1
+    r.wait(lambda: r.tally.look("NACK") or None, "refusals", 40)
+    refused = [post(client, seq, 1) for seq in range(60)]
+    r.load.surge.value = 0
+    r.require(not all(refused), "refusals of messages that are sent again")
+    disk.free()
+    broker.thaw()
+    r.caught_up()
+    r.progress("with room again")
+    again = [refused[seq] or post(client, seq, 2) for seq in range(60)]
+    r.require(all(again), "acknowledgements of what was refused before")
+    r.broker_faults.append((down, time.time()))
+
+
 def loaded_with_dedupe(r):
     r.prepare(config="gateway-dedupe.yaml")
     r.go()
@@ -159,6 +183,8 @@ def post(client, seq, epoch):
             status = int((one.recv(4096).split(b" ", 2) + [b"0", b"0"])[1])
     except (OSError, ValueError):
         status = 0
-    if epoch == 1:
-        client.note("ACK" if status == 202 else "UNKNOWN", seq, epoch)
+    if seq not in client.acked:
+        client.note("ACK" if status == 202 else "NACK" if status == 503 else "UNKNOWN", seq, epoch)
+    if status == 202:
+        client.acked.add(seq)
     return status == 202
