@@ -106,6 +106,7 @@ class Proxy:
     def close(self):
         self.reset()
         self.call(self.server.close)
+        self.call(lambda: [task.cancel() for task in asyncio.all_tasks(self.loop)])
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(10)
 

@@ -201,6 +201,41 @@ def too_few_acks(facts):
     facts.required_acks["mqtt"] = COUNT + 2  # there are COUNT and the probe
 
 
+def broken_law(facts):
+    facts.broken_laws.append("lane law of bus: 3 entered, 2 delivered")
+
+
+def doubted(facts):
+    """Something that a scenario waited for was never seen."""
+    facts.doubts.append("not seen: an injected EIO")
+
+
+def second_copy_in_spite_of_dedupe(facts):
+    facts.once = ("http-0",)  # 10, 11 and 12 came twice, which a kill excuses elsewhere
+
+
+def lost_but_told(facts):
+    missing_in_kafka(facts)
+    facts.told_lost = 1
+
+
+def more_lost_than_told(facts):
+    missing_in_kafka(facts)
+    missing_in_store(facts)
+    facts.told_lost = 1
+
+
+def only_for_the_store(facts):
+    """A message that is not meant for Kafka need not be there."""
+    missing_in_kafka(facts)
+    facts.required_sinks = lambda producer: ("store",) if producer == "mqtt-0" else ("kafka", "store")
+
+
+def excused_by_another_cause(facts):
+    duplicate_far_from_faults(facts)
+    facts.causes.append(("cut", 550.0, 590.0))
+
+
 def not_settled(facts):
     facts.settled = False
 
@@ -237,6 +272,13 @@ CASES = [
     (duplicate_far_from_faults, verdict.VIOLATED, "unexcused_duplicates"),
     (acknowledged_twice, verdict.VIOLATED, "wrong_answers"),
     (gateway_ended, verdict.VIOLATED, "gateway_faults"),
+    (broken_law, verdict.VIOLATED, "broken_laws"),
+    (second_copy_in_spite_of_dedupe, verdict.VIOLATED, "unexcused_duplicates"),
+    (more_lost_than_told, verdict.VIOLATED, "lost"),
+    (lost_but_told, verdict.PASS, None),
+    (only_for_the_store, verdict.PASS, None),
+    (excused_by_another_cause, verdict.PASS, None),
+    (doubted, verdict.VACUOUS, None),
     (not_settled, verdict.UNSETTLED, None),
     (few_unanswered, verdict.VACUOUS, None),
     (nothing_retried, verdict.VACUOUS, None),

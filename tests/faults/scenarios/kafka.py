@@ -1,5 +1,7 @@
 """The broker dies, pauses, restarts, loses topics and rights; three brokers of which some are down."""
 
+import glob
+import os
 import time
 
 from broker import Cluster, Topic
@@ -101,6 +103,33 @@ def drain_broker_frozen(r):
     broker.thaw()
     r.start()
     r.progress("after the restart")
+    r.caught_up()
+    note_outage(r, down)
+
+
+SPILLED = 20  # segments in the backlog before the broker may come back
+
+
+def backlog(r):
+    return len(glob.glob(os.path.join(r.data, "lanes", "*", "backlog", "*.seg")))
+
+
+@scenario(ci=1)
+def stuck_lane(r):
+    """Kafka is dead and the ring has 4 MiB: the store's lane goes on, Kafka's events go to a backlog, all arrive later."""
+    broker = bring_back(r)
+    r.prepare(SEGMENT="1MiB", SEGMENTS="4")
+    r.start()
+    r.start_load({"http": (4, 200), "httpbatch": (4, 6000), "mqtt": (4, 500)})
+    r.progress("before the fault", 600)
+    down = time.time()
+    broker.kill()
+    r.wait(lambda: backlog(r) >= SPILLED // 2 or None, f"{SPILLED // 2} segments in the backlog", 60)
+    healthy, acks = r.delivered("keep"), r.tally.acks()
+    r.wait(lambda: backlog(r) >= SPILLED or None, f"{SPILLED} segments in the backlog", 60)
+    r.require(r.delivered("keep") - healthy > (r.tally.acks() - acks) / 2, "the store keeps up while Kafka is dead")
+    broker.start()
+    r.progress("after the broker is back")
     r.caught_up()
     note_outage(r, down)
 
