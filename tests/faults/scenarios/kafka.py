@@ -170,6 +170,7 @@ def oversized_record(r):
     """The topic takes small records only: large ones become dead letters of that backend, small ones arrive."""
     r.prepare(topic=Topic(r.campaign.kafka, f"faults-{r.run}", r.cleanup, max_message_bytes=str(OVERSIZED)))
     r.start()
+    r.min_acks = 40
     # Little load: each record that the broker refuses costs the idempotent producer a round of its own.
     r.start_load({"http": (4, 80), "httpbatch": (1, 200), "mqtt": (2, 60)}, {"http_rate": 40, "mqtt_rate": 20})
     r.progress("before the end", 400)
