@@ -25,4 +25,4 @@ def scenario(ci=1):
     return register
 
 
-from scenarios import process, disk, limits, kafka, network, clients  # noqa: E402  the registry has to be there first
+from scenarios import process, disk, limits, kafka, network, clients, operations  # noqa: E402  the registry has to be there first
