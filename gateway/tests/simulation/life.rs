@@ -18,14 +18,17 @@ use gateway::{
     state::Shared,
     telemetry::{Metrics, Ring, spans::Spans},
 };
-use journal::{AnyDisk, FaultyDisk, Journal, LaneId, LaneSpec, Notice, Options, disk::Loss};
+use journal::{
+    AnyDisk, FaultyDisk, Journal, LaneId, LaneSpec, Notice, Options,
+    disk::{Disk, Loss},
+};
 use std::{
     future::poll_fn,
     path::Path,
     sync::{Arc, OnceLock},
     time::Duration,
 };
-use tokio::{sync::watch, task::JoinHandle, time::sleep};
+use tokio::{runtime::Runtime, sync::watch, task::JoinHandle, time::sleep};
 use transports::{Budget, Gate, net::Shutdown};
 
 /// Everything must have come to rest so long after the last trouble, in ms of the stopped clock.
@@ -83,12 +86,24 @@ pub fn live(world: &Arc<World>, disk: &FaultyDisk) -> FaultyDisk {
         Ended::Clean => (Loss::PowerCut, true),
         Ended::Gone(loss) => (loss, false),
     };
+    backlogs(world, disk, &runtime);
     // What the medium has, before anything that is dropped could add to it.
     let seed = world.lock().dice.number();
     let next = disk.crash(loss, seed);
     drop(runtime);
     world.lock().end(clean);
     next
+}
+
+/// Notes which lanes stay behind the ring, by the stopped clock.
+fn backlogs(world: &Arc<World>, disk: &FaultyDisk, runtime: &Runtime) {
+    let _clock = runtime.enter();
+    for (index, name) in LANES.iter().enumerate() {
+        let backlog = disk.list(&Path::new("/data/lanes").join((index + 1).to_string()).join("backlog"));
+        if backlog.is_ok_and(|files| !files.is_empty()) {
+            world.note(&format!("{name} has a backlog"));
+        }
+    }
 }
 
 async fn process(world: &Arc<World>, disk: &FaultyDisk, plan: &LifePlan) -> Ended {

@@ -45,7 +45,7 @@ const TROUBLE: [&str; 9] = [
     "=record",
     "=destination",
     ": unknown",
-    ": refused storage_full",
+    "has a backlog",
     "(lsn again)",
 ];
 

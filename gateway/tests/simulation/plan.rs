@@ -179,7 +179,7 @@ impl Plan {
             segments: usize::try_from(dice.within(3, 8)).unwrap_or(3),
             keep: usize::try_from(dice.within(2, 4)).unwrap_or(2),
             group_bytes: usize::try_from(dice.pick(&[8u64, 12])).unwrap_or(8) << 10,
-            commit: dice.pick(&[0, 2, 5, 30]),
+            commit: dice.pick(&[0, 2, 30, 250]),
             cursors: dice.pick(&[20, 200, 1000]),
             salt: dice.number(),
             keys: dice.within(1, 5),
