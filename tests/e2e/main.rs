@@ -6,6 +6,9 @@
 #![allow(missing_docs, reason = "tests are read, not linked")]
 
 mod architecture;
+mod bad_http;
+mod bad_http_slow;
+mod bad_http_traffic;
 mod bad_mqtt;
 mod counting;
 mod direct;
