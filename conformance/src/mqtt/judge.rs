@@ -28,8 +28,8 @@ pub struct Difference {
 }
 
 impl Difference {
-    pub(super) fn new(expected: impl Into<String>, seen: impl ToString) -> Self {
-        Difference { expected: expected.into(), seen: seen.to_string() }
+    pub(super) fn new(expected: impl Into<String>, seen: impl Into<String>) -> Self {
+        Difference { expected: expected.into(), seen: seen.into() }
     }
 }
 
@@ -141,7 +141,7 @@ impl Run<'_> {
             return Err(Difference::new(hex(bytes), "a case that expects no whole packet"));
         }
         for expected in packets {
-            let seen = self.connection.next();
+            let seen = self.connection.receive();
             if !self.matches(&expected, &seen) {
                 return Err(Difference::new(expected.to_string(), seen));
             }
@@ -207,7 +207,7 @@ impl Run<'_> {
             1 => &[(0x40, None)][..],
             _ => &[(0x50, Some(b"\x62\x02\0\x01")), (0x70, None)][..],
         } {
-            match other.next() {
+            match other.receive() {
                 Seen::Packet(packet) if packet.first == *answer && packet.id() == Some(1) => {}
                 seen => return Err(fault(seen.to_string())),
             }
@@ -221,10 +221,10 @@ impl Run<'_> {
     fn end(&mut self, ending: Ending) -> Result<(), Difference> {
         if ending != Ending::Closed {
             self.connection.send(&[0xc0, 0]);
-            let mut seen = self.connection.next();
+            let mut seen = self.connection.receive();
             // Where both are right, what was sent may have been taken and answered.
             while ending == Ending::Either && matches!(&seen, Seen::Packet(packet) if is_taken(packet)) {
-                seen = self.connection.next();
+                seen = self.connection.receive();
             }
             match seen {
                 Seen::Packet(packet) if packet.first == 0xd0 && packet.body.is_empty() => return Ok(()),
@@ -235,7 +235,7 @@ impl Run<'_> {
             }
         }
         loop {
-            match self.connection.next() {
+            match self.connection.receive() {
                 Seen::Closed => return Ok(()),
                 Seen::Packet(packet) if self.may_say(&packet) => {}
                 seen => return Err(Difference::new("the connection closed", seen)),

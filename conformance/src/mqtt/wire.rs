@@ -183,6 +183,18 @@ impl fmt::Display for Seen {
     }
 }
 
+impl From<Seen> for String {
+    fn from(seen: Seen) -> Self {
+        seen.to_string()
+    }
+}
+
+impl From<&Seen> for String {
+    fn from(seen: &Seen) -> Self {
+        seen.to_string()
+    }
+}
+
 /// One connection to the endpoint.
 #[derive(Debug)]
 pub struct Connection {
@@ -235,7 +247,7 @@ impl Connection {
     }
 
     /// What comes next, within the endpoint's patience.
-    pub fn next(&mut self) -> Seen {
+    pub fn receive(&mut self) -> Seen {
         self.next_within(self.patience)
     }
 
@@ -273,7 +285,7 @@ impl Connection {
     pub fn rest(&mut self) -> (Vec<Packet>, Seen) {
         let mut packets = Vec::new();
         loop {
-            match self.next() {
+            match self.receive() {
                 Seen::Packet(packet) => packets.push(packet),
                 end => return (packets, end),
             }
@@ -286,7 +298,7 @@ impl Connection {
     /// What came instead, for people.
     pub fn connect(&mut self, connect: &Connect) -> Result<Packet, String> {
         self.send(&connect.bytes());
-        match self.next() {
+        match self.receive() {
             Seen::Packet(packet) if packet.kind() == 2 && packet.code() == 0 => Ok(packet),
             other => Err(format!("after a plain CONNECT: {other}")),
         }

@@ -131,7 +131,7 @@ impl Want {
         match self {
             Want::Closed => want_closed(connection),
             Want::Connack(codes) => want_last(connection, 2, codes),
-            Want::ConnackOrClosed(codes) => match connection.next() {
+            Want::ConnackOrClosed(codes) => match connection.receive() {
                 Seen::Closed => Ok(()),
                 seen => check_last(connection, &seen, 2, codes),
             },
@@ -146,7 +146,7 @@ impl Want {
 }
 
 fn want_closed(connection: &mut Connection) -> Result<(), Difference> {
-    match connection.next() {
+    match connection.receive() {
         Seen::Closed => Ok(()),
         seen => Err(Difference::new("the connection closed without a word", seen)),
     }
@@ -155,7 +155,7 @@ fn want_closed(connection: &mut Connection) -> Result<(), Difference> {
 /// PINGREQ is answered, and nothing else comes before.
 fn want_open(connection: &mut Connection) -> Result<(), Difference> {
     connection.send(&[0xc0, 0]);
-    match connection.next() {
+    match connection.receive() {
         Seen::Packet(packet) if packet.first == 0xd0 && packet.body.is_empty() => Ok(()),
         seen => Err(Difference::new("an open connection: PINGRESP to a PINGREQ", seen)),
     }
@@ -163,7 +163,7 @@ fn want_open(connection: &mut Connection) -> Result<(), Difference> {
 
 /// A packet of this type with one of these codes, and then the end.
 fn want_last(connection: &mut Connection, kind: u8, codes: &[u8]) -> Result<(), Difference> {
-    let seen = connection.next();
+    let seen = connection.receive();
     check_last(connection, &seen, kind, codes)
 }
 
@@ -177,7 +177,7 @@ fn check_last(connection: &mut Connection, seen: &Seen, kind: u8, codes: &[u8]) 
         Seen::Packet(packet) if packet.kind() == kind && codes.contains(&packet.code()) => {}
         other => return Err(Difference::new(expected(), other)),
     }
-    match connection.next() {
+    match connection.receive() {
         Seen::Closed => Ok(()),
         after => Err(Difference::new(expected(), format!("{name}, then {after}"))),
     }
@@ -187,7 +187,7 @@ fn check_last(connection: &mut Connection, seen: &Seen, kind: u8, codes: &[u8]) 
 /// success may be left out.
 fn want_answer(connection: &mut Connection, wanted: &[u8]) -> Result<(), Difference> {
     let expected = Packet { first: wanted[0], body: wanted[1..].to_vec() };
-    match connection.next() {
+    match connection.receive() {
         Seen::Packet(got)
             if got.first == expected.first
                 && got.body.get(..2) == expected.body.get(..2)
@@ -207,6 +207,6 @@ fn codes_match(expected: &Packet, got: &Packet) -> bool {
     }
 }
 
-fn fail(expected: impl Into<String>, seen: impl ToString) -> Miss {
+fn fail(expected: impl Into<String>, seen: impl Into<String>) -> Miss {
     Miss::Failed(Difference::new(expected, seen))
 }

@@ -51,7 +51,7 @@ pub(super) fn half_a_packet(endpoint: &Endpoint, version: Version) -> Result<(),
 pub(super) fn unnamed(endpoint: &Endpoint) -> Result<(), Miss> {
     let mut connection = open(endpoint)?;
     connection.send(&Connect { client: String::new(), clean: false, ..Connect::new(V5, endpoint) }.bytes());
-    match connection.next() {
+    match connection.receive() {
         Seen::Packet(packet) if packet.kind() == 2 && packet.code() == 0x85 => Ok(()),
         Seen::Packet(packet)
             if packet.kind() == 2
@@ -83,7 +83,7 @@ pub(super) fn password_alone(endpoint: &Endpoint) -> Result<(), Miss> {
     }
     let mut connection = open(endpoint)?;
     connection.send(&password_without_user(endpoint, V5));
-    match connection.next() {
+    match connection.receive() {
         Seen::Packet(packet) if packet.kind() == 2 && matches!(packet.code(), 0 | 0x86 | 0x87) => Ok(()),
         seen => Err(fail("CONNACK 0x00 (or 0x86, 0x87: the packet is well formed)", seen)),
     }
@@ -165,7 +165,7 @@ pub(super) fn refuses_filters(endpoint: &Endpoint, version: Version, subscribe: 
         V5 => b"\0\x07\0\x87\x87",
         V311 => b"\0\x07\x80\x80",
     };
-    match connection.next() {
+    match connection.receive() {
         Seen::Packet(packet) if packet.first == 0x90 && packet.body == refused => Ok(want_open(&mut connection)?),
         Seen::Packet(packet) if packet.kind() == 9 && packet.body.last().is_some_and(|code| *code < 3) => {
             Err(not_applicable("the server grants subscriptions"))
