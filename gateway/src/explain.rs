@@ -117,8 +117,13 @@ impl Explainer {
         let (metrics, ring, mut lanes) = (Arc::new(Metrics::new()), Arc::new(Ring::default()), Lanes::default());
         for (id, (name, backend)) in (1u8..).zip(config.backends.iter()) {
             let preview = Preview { config: Arc::clone(&config), name: name.clone(), kind: backend.kind() };
-            let treatment =
-                Treatment { attempts: None, backoff: (Duration::ZERO, Duration::ZERO), order: None, dead_letter: true };
+            let treatment = Treatment {
+                attempts: None,
+                backoff: (Duration::ZERO, Duration::ZERO),
+                order: None,
+                dead_letter: true,
+                required: true,
+            };
             lanes.put(Arc::new(Lane::new(id, name.as_str(), Arc::new(preview), treatment, metrics.lane(name))));
         }
         let lanes = Arc::new(lanes);

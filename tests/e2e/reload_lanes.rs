@@ -130,3 +130,84 @@ fn an_empty_backend_goes_a_new_one_comes_and_a_changed_one_goes_on() {
     let running = place.start();
     assert_eq!(running.send("after", "t").status, 202);
 }
+
+fn row(running: &Running<'_>, name: &str) -> Value {
+    let rows = running.json_lines(&["lanes", "list", "--json"]);
+    rows.into_iter().find(|row| row["name"] == name).unwrap_or_else(|| panic!("no lane {name}"))
+}
+
+#[test]
+fn lanes_are_listed_moved_drained_and_discarded() {
+    let place = Place::with(&config("stuck, keep", &format!("  stuck: {{ {DEAD} }}\n  keep: {{ store: {{}} }}\n")))
+        .env("DEAD_PORT", &free_port().to_string());
+    let running = place.start();
+    for number in 0..7 {
+        assert_eq!(running.send(&format!("e{number}"), "t").status, 202);
+    }
+    eventually("seven wait", 10, || (row(&running, "stuck")["pending"] == 7).then_some(()));
+    let stuck = eventually("why is said", 15, || {
+        let row = row(&running, "stuck");
+        (row["state"] == "trouble" && row["why"].is_string()).then_some(row)
+    });
+    assert!(stuck["pending_bytes"].as_u64().unwrap() > 7 && stuck["oldest"].is_string() && stuck["id"] == 1, "{stuck}");
+    let drain = place.output(&["lanes", "drain", "stuck", "--timeout", "1s"]);
+    assert_eq!(drain.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&drain.stderr).contains("7 events wait"), "{drain:?}");
+    let unsaid = place.output(&["lanes", "discard", "stuck"]);
+    assert_eq!(unsaid.status.code(), Some(2), "nothing is thrown away without --yes");
+
+    assert!(place.output(&["lanes", "move", "stuck", "--to", "keep"]).status.success());
+    assert!(place.output(&["lanes", "drain", "keep", "--timeout", "20s"]).status.success());
+    assert_eq!(running.rows_at_least(7).len(), 7, "the store has them already: the same source and id are one row");
+    assert_eq!(running.send("e7", "t").status, 202, "the lane goes on");
+    eventually("one waits", 10, || (row(&running, "stuck")["pending"] == 1).then_some(()));
+    assert!(place.output(&["lanes", "discard", "stuck", "--yes"]).status.success());
+    eventually("none waits", 10, || (row(&running, "stuck")["pending"] == 0).then_some(()));
+    let metrics = running.metrics();
+    let dropped =
+        |reason| metrics.sum("anygate_lane_dropped_total", &[("anygate_backend", "stuck"), ("error_type", reason)]);
+    assert_eq!((dropped("moved"), dropped("discarded")), (7.0, 1.0));
+    crate::counting::lane_laws(&metrics, &["stuck", "keep"]);
+
+    // Now the config may lack it.
+    place.rewrite(&config("keep", "  keep: { store: {} }\n"));
+    applied(&running);
+    assert_eq!(place.output(&["lanes", "move", "nobody", "--to", "keep"]).status.code(), Some(1));
+    assert_eq!(running.term(), Some(0));
+    assert_eq!(place.output(&["lanes", "list"]).status.code(), Some(3), "no gateway answers");
+}
+
+#[test]
+fn a_lane_that_keeps_a_gateway_from_starting_is_moved_or_discarded_without_one() {
+    let both = format!("  stuck: {{ {DEAD} }}\n  gone: {{ {DEAD} }}\n  keep: {{ store: {{}} }}\n");
+    let place = Place::with(&config("stuck, gone", &both)).env("DEAD_PORT", &free_port().to_string());
+    let running = place.start();
+    assert_eq!(running.send("one", "t").status, 202);
+    let file = place.config.to_str().unwrap();
+    let locked = place.output(&["lanes", "discard", "gone", "--yes", "--config", file]);
+    assert_eq!(locked.status.code(), Some(1), "a gateway runs on it");
+    assert!(String::from_utf8_lossy(&locked.stderr).contains("leave out --config"), "{locked:?}");
+    assert_eq!(running.term(), Some(0));
+    place.rewrite(&config("keep", "  keep: { store: {} }\n"));
+    assert_eq!(place.spawn().end(20).code(), Some(1));
+    let moved = place.output(&["lanes", "move", "stuck", "--to", "keep", "--config", file]);
+    assert!(moved.status.success(), "{moved:?}");
+    assert_eq!(place.spawn().end(20).code(), Some(1), "the other one still has an event");
+    let data = place.data_dir();
+    let discarded = place.output(&["lanes", "discard", "gone", "--yes", "--data-dir", data.to_str().unwrap()]);
+    assert!(discarded.status.success(), "{discarded:?}");
+    let running = place.start();
+    assert_eq!(running.rows_at_least(1).ids(), ["one"]);
+}
+
+#[test]
+fn quotas_that_do_not_fit_are_refused_with_their_figures() {
+    let place = Place::with(&config("keep", "  keep: { store: { backlog: { max_size: 900000GiB } } }\n"));
+    let refused = place.spawn();
+    assert_eq!(refused.end(20).code(), Some(1));
+    let said = refused.stderr();
+    for word in ["do not fit", "backends.keep backlog.max_size: 921600000 MiB", "segments × segment_size): 1024 MiB"] {
+        assert!(said.contains(word), "{word} is not in {said}");
+    }
+    assert!(!place.data_dir().join("LOCK").exists(), "the journal was not touched");
+}

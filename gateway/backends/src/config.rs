@@ -47,18 +47,12 @@ fn required() -> bool {
 }
 
 /// The disk that a backend's undelivered events may take, beyond the journal's ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Backlog {
     /// Above it, events that lead to this backend are held or refused (`storage_full`); others go on. All quotas and the journal
-    /// together must fit on the file system of `node.data_dir`.
-    pub max_size: ByteSize,
-}
-
-impl Default for Backlog {
-    fn default() -> Self {
-        Self { max_size: ByteSize::gib(1) }
-    }
+    /// together must fit on the file system of `node.data_dir`. By default 1GiB, or less where the file system is smaller.
+    pub max_size: Option<ByteSize>,
 }
 
 /// How a delivery that may succeed later is tried again.

@@ -7,6 +7,8 @@
 //! GET  /api/tail?where=CESQL                     JSON lines until somebody hangs up
 //! GET  /api/dlq?failure=&backend=&since=&limit=  JSON lines, oldest first
 //! GET  /api/dlq/{lsn}
+//! GET  /api/lanes
+//! POST /api/lanes/move  /api/lanes/discard       {"from":…,"to":…} | {"from":…}
 //! POST /api/reload                               the config is read again: {"generation","outcome",…}
 //! POST /api/dlq/replay  /api/dlq/discard         {"lsn":[…]} | {"all":true} | {"failure":…} | {"backend":…}; JSON lines
 //! ```
@@ -17,6 +19,7 @@ pub mod fault;
 pub mod figures;
 pub mod guard;
 pub mod health;
+pub mod lanes;
 pub mod letters;
 pub mod lines;
 pub mod reload;
@@ -126,6 +129,9 @@ fn router(api: &Arc<Api>) -> Router {
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics))
         .route("/api/status", get(status::get))
+        .route("/api/lanes", get(lanes::list))
+        .route("/api/lanes/move", post(lanes::hand_over))
+        .route("/api/lanes/discard", post(lanes::discard))
         .route("/api/reload", post(reload::post))
         .route("/api/trace/{*id}", get(trace::get))
         .route("/api/tail", get(tail::get))

@@ -1,7 +1,7 @@
 //! `/api/status`: what is healthy, what is stuck, since when, why, and what to do.
 mod plain;
 
-pub use plain::{grouped, spell};
+pub use plain::{grouped, size, spell};
 
 use super::{
     Api,
@@ -311,7 +311,7 @@ fn trouble(lane: &Lane) -> Option<TroubleStatus> {
 }
 
 /// When the oldest event that waits in a lane was received. Gives up after [`OLDEST_LOOK`]. Blocks on the disk.
-fn oldest(api: &Api, lane: &Lane) -> Option<SystemTime> {
+pub(super) fn oldest(api: &Api, lane: &Lane) -> Option<SystemTime> {
     let (begin, id) = (Instant::now(), LaneId::new(lane.id)?);
     let mut scan = api.shared.journal.scan(Some(id));
     while begin.elapsed() < OLDEST_LOOK {

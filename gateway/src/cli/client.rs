@@ -190,6 +190,17 @@ impl Client {
         })
     }
 
+    /// Asks for something to be done with `what`, and reads one JSON object.
+    ///
+    /// # Errors
+    /// [`AskFault`].
+    pub fn post_json<T: DeserializeOwned>(&self, path: &str, what: &impl Serialize) -> Result<T, AskFault> {
+        let body = serde_json::to_vec(what).map_err(|error| AskFault::Usage(error.to_string()))?;
+        let text = self.runtime.block_on(async { collect(self.ask(Method::POST, path, body.into()).await?).await })?;
+        serde_json::from_slice(&text)
+            .map_err(|error| AskFault::Broken(format!("the answer to {path} cannot be read: {error}")))
+    }
+
     /// Asks for something to be done and reads one JSON object, also from an answer with one of these statuses.
     ///
     /// # Errors

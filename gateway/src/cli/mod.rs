@@ -12,6 +12,7 @@ pub mod errors;
 pub mod events;
 pub mod explain;
 pub mod init;
+pub mod lanes;
 pub mod reload;
 pub mod run;
 pub mod send;
@@ -63,6 +64,8 @@ enum Command {
     Schema(init::Schema),
     /// Show what is healthy, what is stuck, and why
     Status(status::Status),
+    /// What waits in the lanes; drain, move or discard it
+    Lanes(lanes::Lanes),
     /// Make a running gateway read its config again
     Reload(reload::Reload),
     /// Show every hop of one event
@@ -94,6 +97,7 @@ impl Cli {
             Command::Init(command) => command.run(),
             Command::Schema(command) => command.run(),
             Command::Status(command) => command.run(),
+            Command::Lanes(command) => command.run(),
             Command::Reload(command) => command.run(),
             Command::Trace(command) => command.run(),
             Command::Send(command) => command.run(),

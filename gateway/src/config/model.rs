@@ -258,14 +258,15 @@ pub struct DeadLetters {
     /// How long one is kept.
     pub keep: Period,
     /// The disk that dead letters whose sender got a receipt may take: they are never thrown away to make room; when it is full, what
-    /// would become one more is held or refused.
-    pub max_size: ByteSize,
-    /// The disk that dead letters whose sender got no receipt may take (QoS 0): the oldest go first.
-    pub max_size_unconfirmed: ByteSize,
+    /// would become one more is held or refused. By default 256MiB, or less where the file system is smaller.
+    pub max_size: Option<ByteSize>,
+    /// The disk that dead letters whose sender got no receipt may take (QoS 0): the oldest go first. By default 64MiB, or less
+    /// where the file system is smaller.
+    pub max_size_unconfirmed: Option<ByteSize>,
 }
 
 impl Default for DeadLetters {
     fn default() -> Self {
-        Self { keep: Period::secs(14 * 86_400), max_size: ByteSize::mib(256), max_size_unconfirmed: ByteSize::mib(64) }
+        Self { keep: Period::secs(14 * 86_400), max_size: None, max_size_unconfirmed: None }
     }
 }

@@ -54,6 +54,8 @@ pub struct Treatment {
     pub order: Option<String>,
     /// Whether what is given up becomes a dead letter, or is dropped and counted.
     pub dead_letter: bool,
+    /// Whether events wait for this lane when its backlog is full; otherwise they go on without it, counted.
+    pub required: bool,
 }
 
 /// One lane, seen from the door and from `status`.

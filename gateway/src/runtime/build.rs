@@ -1,4 +1,5 @@
 //! The parts of a start, one function each.
+use super::quotas::Quotas;
 use crate::{
     config::{Backend, model::Config},
     lanes::{Lane, Lanes, Treatment},
@@ -138,20 +139,21 @@ pub(super) fn lane(
         backoff: (common.retry.backoff.low.get(), common.retry.backoff.high.get()),
         order: common.order.as_ref().map(|name| name.as_str().to_owned()),
         dead_letter: common.on_failure == backends::config::OnFailure::DeadLetter,
+        required: common.required,
     };
     Arc::new(Lane::new(id.get(), name, backend, treatment, shared.metrics.lane(name)))
 }
 
 /// The backends of a config, as the journal knows them.
-pub(super) fn specs(config: &Config) -> Vec<LaneSpec> {
-    let spec = |(name, backend): &(String, Backend)| LaneSpec {
+pub(super) fn specs(config: &Config, quotas: &Quotas) -> Vec<LaneSpec> {
+    let spec = |((name, backend), quota): (&(String, Backend), &u64)| LaneSpec {
         name: name.clone(),
         kind: backend.kind().to_owned(),
         config_hash: 0,
         renamed_from: backend.common().renamed_from.as_ref().map(|name| name.as_str().to_owned()),
-        quota: backend.common().backlog.max_size.bytes(),
+        quota: *quota,
     };
-    config.backends.iter().map(spec).collect()
+    config.backends.iter().zip(&quotas.backlogs).map(spec).collect()
 }
 
 /// Builds every backend and its lane.

@@ -7,6 +7,7 @@ mod deliveries;
 mod listeners;
 pub mod live;
 mod plan;
+pub mod quotas;
 pub mod reload;
 mod stop;
 pub mod tend;
@@ -26,6 +27,7 @@ use crate::{
 use deliveries::Deliveries;
 use journal::{AnyDisk, Journal, Options, OsDisk};
 use listeners::Listeners;
+use quotas::Quotas;
 use reload::{Environment, Parts, Reloader};
 use settings::Lookup;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -169,11 +171,14 @@ fn runtime(name: &'static str) -> Result<Runtime, StartError> {
 fn open_journal(config: &Config, data_dir: &std::path::Path) -> Result<Journal<AnyDisk>, StartError> {
     std::fs::create_dir_all(data_dir).map_err(|error| StartError::Folder { path: data_dir.to_owned(), error })?;
     let mut options = Options::new(data_dir);
-    options.lanes = build::specs(config);
+    let quotas = Quotas::of(config).map_err(StartError::Config)?;
+    options.lanes = build::specs(config, &quotas);
     options.segment_size = config.journal.segment_size.bytes();
     // A group never crosses a segment.
     options.group_bytes = options.group_bytes.min(usize::try_from(options.segment_size / 2).unwrap_or(usize::MAX));
     options.segments = usize::try_from(config.journal.segments).unwrap_or(usize::MAX);
     options.hook = Some(Arc::new(|notice: &journal::Notice| tend::log_notice(notice)));
-    Journal::open(AnyDisk::from(OsDisk), options).map_err(StartError::Journal)
+    let journal = Journal::open(AnyDisk::from(OsDisk), options).map_err(StartError::Journal)?;
+    journal.set_letter_quotas(quotas.letters, quotas.letters_unconfirmed);
+    Ok(journal)
 }

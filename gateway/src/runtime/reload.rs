@@ -8,6 +8,9 @@
 //!
 //! Requests are answered one after the other; those that come while one waits for its turn share its answer.
 mod apply;
+mod lanes;
+
+pub use lanes::LaneWork;
 
 use super::{Live, deliveries::Deliveries, listeners::Listeners, live::Rejected};
 use crate::{
@@ -24,6 +27,7 @@ use journal::LaneId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use std::{
+    collections::VecDeque,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -70,7 +74,14 @@ impl Answer {
 
 /// Where reloads are asked for. Clones ask the same gateway.
 #[derive(Clone, Debug)]
-pub struct Reload(mpsc::Sender<oneshot::Sender<Answer>>);
+pub struct Reload(mpsc::Sender<Request>);
+
+/// What is asked for, and where the answer goes.
+#[derive(Debug)]
+enum Request {
+    Reload(oneshot::Sender<Answer>),
+    Lanes(LaneWork, oneshot::Sender<Result<u64, String>>),
+}
 
 /// No reload now: the gateway is stopping, or too many ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,11 +99,25 @@ impl Reload {
     /// [`NotNow`].
     pub async fn ask(&self) -> Result<Answer, NotNow> {
         let (sender, answer) = oneshot::channel();
-        self.0.try_send(sender).map_err(|error| match error {
+        self.send(Request::Reload(sender))?;
+        answer.await.map_err(|_| NotNow::Stopping)
+    }
+
+    /// Asks for a lane to be emptied; how many events went, or why not.
+    ///
+    /// # Errors
+    /// [`NotNow`].
+    pub async fn lanes(&self, work: LaneWork) -> Result<Result<u64, String>, NotNow> {
+        let (sender, answer) = oneshot::channel();
+        self.send(Request::Lanes(work, sender))?;
+        answer.await.map_err(|_| NotNow::Stopping)
+    }
+
+    fn send(&self, request: Request) -> Result<(), NotNow> {
+        self.0.try_send(request).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => NotNow::TooMany,
             mpsc::error::TrySendError::Closed(_) => NotNow::Stopping,
-        })?;
-        answer.await.map_err(|_| NotNow::Stopping)
+        })
     }
 }
 
@@ -118,7 +143,9 @@ pub(super) struct Reloader {
     parts: Parts,
     origin: Origin,
     env: Environment,
-    requests: mpsc::Receiver<oneshot::Sender<Answer>>,
+    requests: mpsc::Receiver<Request>,
+    /// What came behind a reload.
+    next: VecDeque<Request>,
     /// Generations that are over but not empty yet.
     over: Vec<Arc<Epoch>>,
     renamed: Vec<Renamed>,
@@ -129,7 +156,8 @@ impl Reloader {
     pub(super) fn new(parts: Parts, origin: Origin, env: Environment) -> (Self, Reload) {
         let (sender, requests) = mpsc::channel(WAITING_MAX);
         parts.shared.metrics.generation.set(1);
-        let reloader = Reloader { parts, origin, env, requests, over: Vec::new(), renamed: Vec::new() };
+        let reloader =
+            Reloader { parts, origin, env, requests, next: VecDeque::new(), over: Vec::new(), renamed: Vec::new() };
         (reloader, Reload(sender))
     }
 
@@ -145,9 +173,18 @@ impl Reloader {
         loop {
             let mut asked = Vec::new();
             tokio::select! {
+                biased;
                 () = stop.fired() => return,
+                request = request(&mut self.next, &mut self.requests) => match request {
+                    Request::Reload(answer) => asked.push(answer),
+                    Request::Lanes(work, answer) => {
+                        let done = self.work_on(work).await;
+                        // Who asked may be gone; it is done all the same.
+                        let _gone = answer.send(done);
+                        continue;
+                    }
+                },
                 () = hung_up(&mut hangup) => {}
-                request = self.requests.recv() => asked.extend(request),
                 () = tokio::time::sleep(LOOK_EVERY), if self.is_settling() => {
                     self.settle().await;
                     continue;
@@ -155,7 +192,10 @@ impl Reloader {
             }
             // Whoever has asked by now gets the answer of this turn: the file is read after that.
             while let Ok(request) = self.requests.try_recv() {
-                asked.push(request);
+                match request {
+                    Request::Reload(answer) => asked.push(answer),
+                    Request::Lanes(..) => self.next.push_back(request),
+                }
             }
             if self.parts.shared.is_stopping() {
                 return;
@@ -260,7 +300,7 @@ impl Reloader {
         }
         let (journal, generation, name) = (shared.journal.clone(), live.now(), lane.name.clone());
         let fit = move || {
-            let mut specs = super::build::specs(&generation.config);
+            let mut specs = apply::specs(&generation.config);
             let others = journal.lanes().into_iter().filter(|other| other.name != name.as_str());
             apply::keep_others(&mut specs, others);
             journal.set_lanes(&specs)
@@ -278,6 +318,17 @@ impl Reloader {
             }
             Err(_) => {}
         }
+    }
+}
+
+/// The next request; never ready when nobody can ask any more.
+async fn request(next: &mut VecDeque<Request>, requests: &mut mpsc::Receiver<Request>) -> Request {
+    if let Some(request) = next.pop_front() {
+        return request;
+    }
+    match requests.recv().await {
+        Some(request) => request,
+        None => std::future::pending().await,
     }
 }
 

@@ -114,6 +114,7 @@ impl Stage {
             backoff: (Duration::from_millis(10), Duration::from_millis(20)),
             order: None,
             dead_letter: true,
+            required: true,
         };
         let backend = Arc::new(backend);
         let lane = Lane::new(id, "bus", Arc::clone(&backend) as Arc<dyn Backend>, treatment, metrics.lane("bus"));

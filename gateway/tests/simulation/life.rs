@@ -274,6 +274,7 @@ fn shared(world: &Arc<World>, journal: Journal<AnyDisk>) -> Arc<Shared> {
             backoff: (Duration::from_millis(20), Duration::from_millis(400)),
             order: None,
             dead_letter: plan.dead_letter,
+            required: true,
         };
         let meter = shared.metrics.lane(name);
         meter.recovered.inc_by(recovered[index + 1]);

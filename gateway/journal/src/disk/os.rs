@@ -23,6 +23,17 @@ pub struct OsLock(#[expect(dead_code, reason = "held for its lock")] File);
 
 const ZEROS: usize = 1 << 20;
 
+impl OsDisk {
+    /// Bytes of the whole file system of `path`.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn total(&self, path: &Path) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(path)?;
+        Ok(stat.f_blocks.saturating_mul(stat.f_frsize))
+    }
+}
+
 impl Disk for OsDisk {
     type File = OsFile;
     type Lock = OsLock;

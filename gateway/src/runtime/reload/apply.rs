@@ -7,7 +7,7 @@ use crate::{
         reload::{Difference, Reread, cannot_change, difference, fault_at},
     },
     lanes::{Lane, Lanes},
-    runtime::{Compiled, Generation, StartError, build, plan},
+    runtime::{Compiled, Generation, StartError, build, plan, quotas::Quotas},
 };
 use journal::{LaneId, LaneInfo, LaneSpec, OpenError};
 use settings::{Fault, Step, Tree, codes, path};
@@ -29,6 +29,12 @@ pub(super) fn keep_others(specs: &mut Vec<LaneSpec>, others: impl Iterator<Item 
             specs.push(LaneSpec { name: other.name, kind: other.kind, ..LaneSpec::default() });
         }
     }
+}
+
+/// The backends of a config that is in force, with its quotas.
+pub(super) fn specs(config: &Config) -> Vec<LaneSpec> {
+    // It fitted when it came into force; should the file system have shrunk since, the lanes stay as they are.
+    Quotas::of(config).map(|quotas| build::specs(config, &quotas)).unwrap_or_default()
 }
 
 impl Reloader {
@@ -140,10 +146,12 @@ fn ready(
 ) -> Result<Ready, Box<Fault>> {
     let backends = backends(before, config, tree, env)?;
     let (shared, journal) = (&parts.shared, &parts.shared.journal);
-    let mut specs = build::specs(config);
+    let quotas = Quotas::of(config).map_err(|what| quota_fault(tree, &what))?;
+    let mut specs = build::specs(config, &quotas);
     keep_others(&mut specs, journal.lanes().into_iter());
     // On the disk before the switch: an event must not be there for a lane that is not.
     journal.set_lanes(&specs).map_err(|error| table_fault(tree, &error))?;
+    journal.set_letter_quotas(quotas.letters, quotas.letters_unconfirmed);
     let mut lanes = Lanes::clone(&shared.lanes());
     let mut begin = Vec::new();
     for (name, configured) in config.backends.iter() {
@@ -164,7 +172,7 @@ fn ready(
 /// The lane table as the running config needs it: the new one came to nothing.
 fn put_back(parts: &Parts, before: &Generation) {
     let journal = &parts.shared.journal;
-    let mut specs = build::specs(&before.config);
+    let mut specs = specs(&before.config);
     for spec in &mut specs {
         let lane = parts.shared.lanes().by_name(&spec.name).and_then(|lane| LaneId::new(lane.id));
         // Whatever name the lane got meanwhile, it gets its own back.
@@ -222,6 +230,13 @@ fn table_fault(tree: &Tree, error: &OpenError) -> Box<Fault> {
         return Box::new(lane_fault(tree, name, *pending));
     }
     Box::new(fault_at(tree, path!["backends"], codes::SYSTEM, format!("the lane table cannot be changed: {error}")))
+}
+
+fn quota_fault(tree: &Tree, what: &str) -> Box<Fault> {
+    let (what, notes) = what.split_once('\n').unwrap_or((what, ""));
+    let fault = fault_at(tree, path!["backends"], codes::SYSTEM, what);
+    let plain = |note: &str| note.trim_start_matches("  = note: ").trim_start_matches("  = help: ").to_owned();
+    Box::new(notes.lines().fold(fault, |fault, note| fault.note(plain(note))))
 }
 
 fn system_fault(tree: &Tree, path: &[Step], error: &StartError) -> Box<Fault> {

@@ -47,6 +47,12 @@ impl LaneMeter {
         self.dropped.get_or_create(&self.by_error(word)).inc();
     }
 
+    /// Events that left the lane as somebody asked: `moved`, `discarded`.
+    pub fn dropped_as(&self, reason: &'static str, events: u64) {
+        let by = ByBackendError { anygate_backend: self.backend.clone(), error_type: reason };
+        self.dropped.get_or_create(&by).inc_by(events);
+    }
+
     /// A delivery that must be tried again.
     pub fn retried(&self, word: Word) {
         self.retries.get_or_create(&self.by_error(word)).inc();
@@ -78,8 +84,8 @@ impl Metrics {
             family.get_or_create(&to).inc_by(counted);
             family.remove(&from);
         }
-        for word in Word::ALL {
-            let by = |name: &str| ByBackendError { anygate_backend: name.to_owned(), error_type: word.as_str() };
+        for reason in Word::ALL.iter().map(|word| word.as_str()).chain(["moved", "discarded"]) {
+            let by = |name: &str| ByBackendError { anygate_backend: name.to_owned(), error_type: reason };
             for family in [&self.lane_dropped, &self.retries] {
                 let counted = family.get(&by(old)).map_or(0, |counter| counter.get());
                 if counted > 0 {
