@@ -5,7 +5,7 @@ use crate::{
     telemetry::{Metrics, Ring, spans::Spans},
     vital::Vital,
 };
-use journal::{AnyDisk, Journal};
+use journal::{AnyDisk, Journal, LaneId};
 use std::{
     fmt,
     sync::{
@@ -57,7 +57,9 @@ impl Shared {
         spans: Spans,
     ) -> Self {
         let started = (SystemTime::now(), Instant::now());
-        let lanes = RwLock::default();
+        let mut lanes = Lanes::default();
+        lanes.set_journal(journal.clone());
+        let lanes = RwLock::new(Arc::new(lanes));
         let ids = Ids::new(journal.uuid());
         Shared {
             journal,
@@ -88,8 +90,20 @@ impl Shared {
 
     /// All metrics as text, with gauges as they are now.
     pub fn render_metrics(&self) -> String {
-        self.lanes().refresh(&self.journal);
+        self.refresh();
         self.metrics.render()
+    }
+
+    /// Brings the gauges of what waits up to date.
+    pub fn refresh(&self) {
+        let lanes = self.lanes();
+        lanes.refresh(&self.journal);
+        let named = lanes.iter().map(|lane| (lane.id, lane.name.as_str()));
+        for (id, name) in named.chain([(0, Lanes::DEAD_LETTERS)]) {
+            if let Some(id) = LaneId::new(id) {
+                self.metrics.show_backlog(name, &self.journal.lane_stats(id));
+            }
+        }
     }
 
     /// Whether the gateway is about to stop: it is not ready any more, but takes messages until load balancers have seen that.

@@ -22,6 +22,8 @@ pub fn of_lane(event: &Event, backend: &schemas::ByteStr, why: &Why, attempts: u
 /// # Errors
 /// What the journal says; `Full` and `Busy` pass.
 pub fn append(shared: &Arc<Shared>, letter: &Event) -> Result<u64, journal::Closed> {
+    // Whoever sent it has a receipt for it. Where there is no room its lane waits, with the event still in the journal.
+    shared.lanes().letter_room(letter.envelope.size(), true).map_err(|_| journal::Closed::Full)?;
     append_to(shared, letter, 1)
 }
 

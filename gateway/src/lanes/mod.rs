@@ -97,11 +97,18 @@ impl Lane {
         Lane { id, name, backend, treatment, meter, health, beat: Beat::default(), direct: Window::default() }
     }
 
-    /// Whether an event of this path has room. A stored event asks the journal when it is appended: until backlogs exist the
-    /// ring is shared.
-    fn room(&self, level: AckLevel) -> Result<(), Refusal> {
+    /// Whether an event of this path has room: a stored one in the lane's quota, a direct one when the backend is well.
+    fn room(&self, level: AckLevel, bytes: usize, journal: Option<&Journal<AnyDisk>>) -> Result<(), Refusal> {
         match level {
-            AckLevel::Received | AckLevel::Durable => Ok(()),
+            AckLevel::Received | AckLevel::Durable => {
+                let (Some(journal), Some(id)) = (journal, LaneId::new(self.id)) else { return Ok(()) };
+                if journal.room(id, u64::try_from(bytes).unwrap_or(u64::MAX)) {
+                    return Ok(());
+                }
+                let waiting = journal.pending_bytes(id);
+                let detail = format!("{waiting} bytes wait for backend {}, as many as its backlog may hold", self.name);
+                Err(Refusal::new(Word::StorageFull, detail).retry_after(Duration::from_secs(1)))
+            }
             AckLevel::Delivered => match self.health.trouble() {
                 None => Ok(()),
                 Some(trouble) => {
@@ -152,15 +159,23 @@ impl Lane {
 
 /// The lanes of one generation, by their place in the journal. It never changes: a reload makes another one, which shares the
 /// lanes that stay.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Lanes {
     by_id: [Option<Arc<Lane>>; LANES_MAX],
     dead: Option<Arc<LaneMeter>>,
+    /// Who knows what waits in each lane; `None` where nothing is kept (`explain`).
+    journal: Option<Journal<AnyDisk>>,
+}
+
+impl fmt::Debug for Lanes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
 }
 
 impl Default for Lanes {
     fn default() -> Self {
-        Lanes { by_id: [const { None }; LANES_MAX], dead: None }
+        Lanes { by_id: [const { None }; LANES_MAX], dead: None, journal: None }
     }
 }
 
@@ -180,6 +195,11 @@ impl Lanes {
         if let Some(place) = self.by_id.get_mut(usize::from(id)) {
             *place = None;
         }
+    }
+
+    /// From now on [`Lanes::room`] asks this journal.
+    pub fn set_journal(&mut self, journal: Journal<AnyDisk>) {
+        self.journal = Some(journal);
     }
 
     /// The handles of lane 0.
@@ -224,12 +244,34 @@ impl Lanes {
         bits(lanes).filter_map(|id| self.get(id))
     }
 
-    /// Whether all these lanes have room for an event of this path.
+    /// Whether all these lanes have room for an event of this path and size: a few atomic loads a lane.
     ///
     /// # Errors
     /// A retryable refusal that names the lane.
-    pub fn room(&self, lanes: u64, level: AckLevel) -> Result<(), Refusal> {
-        self.of(lanes).try_for_each(|lane| lane.room(level))
+    pub fn room(&self, lanes: u64, level: AckLevel, bytes: usize) -> Result<(), Refusal> {
+        self.of(lanes).try_for_each(|lane| lane.room(level, bytes, self.journal.as_ref()))
+    }
+
+    /// Whether a dead letter of this size has room. The oldest of those whose senders got no receipt give way to others of
+    /// their kind (`owed` is false); those whose senders got one never do.
+    ///
+    /// # Errors
+    /// A retryable refusal.
+    pub fn letter_room(&self, bytes: usize, owed: bool) -> Result<(), Refusal> {
+        let Some(journal) = &self.journal else { return Ok(()) };
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        if !owed && !journal.room_unowed(bytes) {
+            let evicted = journal.evict_unowed(bytes);
+            if let Some(meter) = self.dead_meter() {
+                (0..evicted.events).for_each(|_| meter.dropped(Word::StorageFull));
+            }
+        }
+        let full = if owed { !journal.room(LaneId::DEAD_LETTERS, bytes) } else { !journal.room_unowed(bytes) };
+        if full {
+            let detail = "the dead letters have reached dead_letters.max_size: replay or discard some";
+            return Err(Refusal::new(Word::StorageFull, detail).retry_after(Duration::from_secs(1)));
+        }
+        Ok(())
     }
 
     /// Whether the backends of all these lanes can take the event at all.

@@ -178,14 +178,17 @@ impl RoutePlan {
 
     /// Asks every lane for room, and its backend whether it can take the event at all.
     fn ask_lanes(&self, batch: &mut Batch) {
-        let mut held = None;
+        let (mut held, owed) = (None, batch.wants.answer);
         for (item, door) in batch.alive() {
             if item.dead.is_some() {
+                if let Err(refusal) = self.lanes.letter_room(item.envelope.size(), owed) {
+                    held.get_or_insert(refusal);
+                }
                 continue;
             }
             let refused = item.views.iter().find_map(|view| {
                 let event = EventView { envelope: &view.envelope, door };
-                if let Err(refusal) = self.lanes.room(view.lanes, item.level) {
+                if let Err(refusal) = self.lanes.room(view.lanes, item.level, view.envelope.size()) {
                     held.get_or_insert(refusal);
                 }
                 self.lanes.accepts(view.lanes, &event).err()

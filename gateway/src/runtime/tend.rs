@@ -86,7 +86,7 @@ fn gauges(shared: &Shared) {
         shared.metrics.journal_group_size.set(stats.events as f64 / stats.groups as f64);
         shared.metrics.journal_fsync.set(stats.sync_micros as f64 / stats.groups as f64 / 1e6);
     }
-    shared.lanes().refresh(&shared.journal);
+    shared.refresh();
     for lane in shared.lanes().iter() {
         for (name, value) in lane.backend.figures() {
             lane.meter.figure(name, value);

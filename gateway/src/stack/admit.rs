@@ -47,6 +47,10 @@ impl Admit {
                 return Ok(Err(refusal));
             }
             mark_dead(&mut batch);
+            if let Err(refusal) = self.shared.lanes().letter_room(batch.size(), batch.wants.answer) {
+                batch.hold(refusal);
+                return Err(Box::new(batch));
+            }
         }
         let direct = direct_events(&batch);
         if let Err(refusal) = self.direct_room(&direct) {
@@ -103,20 +107,23 @@ impl Admit {
 
     /// One append for all events that are stored: how many records those are, and the last one's LSN; 0 when there are none.
     fn append(&self, batch: &Batch) -> Result<(usize, u64), journal::Closed> {
+        // A dead letter whose sender gets no receipt may give way to others of its kind.
+        let owed = batch.wants.answer;
         SCRATCH.with_borrow_mut(|heads| {
             heads.clear();
-            let mut places: SmallVec<[(usize, &Bytes, u64); 1]> = SmallVec::with_capacity(batch.items.len());
+            let mut places: SmallVec<[(usize, &Bytes, u64, bool); 1]> = SmallVec::with_capacity(batch.items.len());
             for_each_record(batch, |parts, envelope| {
                 record::encode_parts(heads, parts);
-                places.push((heads.len(), envelope.data(), parts.lanes));
+                places.push((heads.len(), envelope.data(), parts.lanes, parts.death.is_some() && !owed));
             });
             if places.is_empty() {
                 return Ok((0, 0));
             }
             let mut entries: SmallVec<[Encoded<'_>; 1]> = SmallVec::with_capacity(places.len());
             let mut start = 0;
-            for (end, data, lanes) in places {
-                entries.push(Encoded::gathered(&heads[start..end], data, lanes));
+            for (end, data, lanes, unowed) in places {
+                let entry = Encoded::gathered(&heads[start..end], data, lanes);
+                entries.push(if unowed { entry.unowed() } else { entry });
                 start = end;
             }
             let appended = self.shared.journal.append(&entries).map(|lsn| (entries.len(), lsn.get()));

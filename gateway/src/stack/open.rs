@@ -305,11 +305,18 @@ impl OpenService {
         };
         let mut head = Vec::with_capacity(256);
         record::encode_letter_head(&mut head, &letter);
-        let lsn = match self.shared.journal.append(&[journal::Encoded::gathered(&head, &letter.payload, 1)]) {
+        let entry = journal::Encoded::gathered(&head, &letter.payload, 1);
+        let owed = message.wants.answer;
+        let entry = if owed { entry } else { entry.unowed() };
+        let kept = self.shared.lanes().letter_room(letter.payload.len(), owed).and_then(|()| {
+            let full = |_| Refusal::new(Word::StorageFull, "the journal has no room for the dead letter");
+            self.shared.journal.append(&[entry]).map_err(full)
+        });
+        let lsn = match kept {
             Ok(lsn) => lsn.get(),
-            Err(_) => {
-                self.open.meter.refused_whole(origin.version, Word::StorageFull, 1);
-                return Err(Refusal::new(Word::StorageFull, "the journal has no room for the dead letter"));
+            Err(refusal) => {
+                self.open.meter.refused_whole(origin.version, refusal.word, 1);
+                return Err(refusal);
             }
         };
         self.open.meter.received(origin.version, 1);

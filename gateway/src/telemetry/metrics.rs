@@ -3,6 +3,7 @@
 //! Handles are bound once per listener, lane and route: on the hot path a count is one addition in a
 //! place of the thread's own. Nothing that a sender can
 //! choose is ever a label.
+mod backlog;
 mod lane;
 mod meter;
 mod shard;
@@ -128,6 +129,7 @@ pub struct Metrics {
     reloads: Family<ByOutcome, Counter>,
     /// The generation of the config that is in force.
     pub generation: Gauge,
+    backlogs: backlog::Backlogs,
     /// Kept events × the backends each goes to.
     pub targeted: Count,
     /// Dead letters sent back into the stack or a lane.
@@ -190,6 +192,7 @@ impl Metrics {
             matched: Family::default(),
             reloads: Family::default(),
             generation: Gauge::default(),
+            backlogs: backlog::Backlogs::default(),
             targeted: Count::default(),
             replayed: Counter::default(),
             tail_skipped: Counter::default(),
@@ -270,6 +273,7 @@ impl Metrics {
             Unit::Seconds,
             self.delivery_duration.clone(),
         );
+        self.backlogs.register(r);
         r.register("anygate_dead_letters_replayed", "Dead letters sent again", self.replayed.clone());
         r.register_with_unit(
             "anygate_journal_size",
@@ -337,6 +341,11 @@ impl Metrics {
     /// Counts a reload: `applied` or `rejected`.
     pub fn reloaded(&self, outcome: &'static str) {
         self.reloads.get_or_create(&ByOutcome { outcome }).inc();
+    }
+
+    /// Shows what waits in a backend's lane, in bytes and on disk.
+    pub fn show_backlog(&self, backend: &str, stats: &journal::LaneStats) {
+        self.backlogs.show(&ByBackend { anygate_backend: backend.to_owned() }, stats);
     }
 
     /// The counter of one route.

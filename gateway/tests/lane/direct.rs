@@ -30,9 +30,9 @@ async fn what_was_never_given_to_the_backend_is_refused_when_the_probe_fails() {
     assert!(refused.detail.contains("bus") && refused.detail.contains("nobody is there"), "{refused:?}");
     assert!(stage.backend.calls.lock().unwrap().is_empty(), "nothing was given to it, so nothing can be kept");
     let lanes = stage.shared.lanes();
-    let refused = lanes.room(2, schemas::AckLevel::Delivered).unwrap_err();
+    let refused = lanes.room(2, schemas::AckLevel::Delivered, 1).unwrap_err();
     assert_eq!(refused.word, Word::BackendUnavailable, "the door knows");
-    assert!(lanes.room(2, schemas::AckLevel::Durable).is_ok(), "stored events are taken");
+    assert!(lanes.room(2, schemas::AckLevel::Durable, 1).is_ok(), "stored events are taken");
     assert_eq!(stage.lane().direct_waiting(), 0);
 }
 
