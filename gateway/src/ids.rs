@@ -35,6 +35,15 @@ pub struct Id {
 /// An [`Id`] with the checksum of the event's data, as the journal keeps it beside the event.
 pub type Key = [u8; 16];
 
+/// As a UUID of version 8 (RFC 9562, section 5.8: of our own making).
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (high, low) = (self.high, u64::from(self.low));
+        let (a, b, c) = (high >> 32, high >> 16 & 0xffff, high & 0xfff);
+        write!(f, "{a:08x}-{b:04x}-8{c:03x}-{:04x}-{low:08x}{:04x}", 0x8000 | high >> 12 & 0xf, 0)
+    }
+}
+
 impl Id {
     fn of(text: u128) -> Self {
         let [a, b, c, d, e, f, g, h, i, j, k, l, ..] = text.to_le_bytes();

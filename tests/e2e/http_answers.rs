@@ -189,9 +189,18 @@ fn an_idempotency_key_is_the_dedupe_id_of_a_bare_event() {
     let again = running.post("/events", &[("idempotency-key", "\"order-1\"")], "{\"a\":1}");
     let other = running.post("/events", &[("idempotency-key", "\"order-2\"")], "{\"a\":1}");
     assert_eq!([first.status, again.status, other.status], [202, 202, 202], "{}", again.text());
+    assert_eq!(first.json()["id"], again.json()["id"], "the answer names the event that was kept");
     let reused = running.post("/events", &[("idempotency-key", "\"order-1\"")], "{\"a\":2}");
     assert_eq!(reused.status, 422, "the same key with other data: {}", reused.text());
     assert!(reused.text().contains("id_reused"), "{}", reused.text());
     running.rows_at_least(2);
     assert_eq!(running.rows().len(), 2, "the repeat is not kept again");
+    running.kill9();
+    drop(running);
+    let running = place.start();
+    let after = running.post("/events", &[("idempotency-key", "\"order-1\"")], "{\"a\":1}");
+    assert_eq!((after.status, after.json()["id"].clone()), (202, first.json()["id"].clone()), "nor after a kill");
+    let reused = running.post("/events", &[("idempotency-key", "\"order-1\"")], "{\"a\":2}");
+    assert_eq!(reused.status, 422, "{}", reused.text());
+    assert_eq!(running.rows().len(), 2, "nor then");
 }

@@ -61,6 +61,10 @@ impl Plugin for DedupeConfig {
         let keys = usize::try_from(self.max_keys).unwrap_or(usize::MAX);
         Ok(stepped(Dedupe::new(Arc::clone(cx.ids), by, self.window.get(), keys)))
     }
+
+    fn remembers(&self) -> Option<(Duration, u64)> {
+        Some((self.window.get(), u64::from(self.max_keys)))
+    }
 }
 
 /// What makes two events of one principal the same.
@@ -138,6 +142,9 @@ impl Step for Dedupe {
         let mut met_reserved = false;
         for (item, door) in batch.alive() {
             let id = self.id(item, door, &dedupe_id);
+            if matches!(self.by, By::IdempotencyKey) {
+                name_after(item, id);
+            }
             let data = crc32c::crc32c(item.envelope.data());
             match self.ids.reserve(id, data, number, self.window) {
                 Met::New => {
@@ -165,6 +172,18 @@ impl Step for Dedupe {
             return;
         }
         batch.claims.push(Box::new(reserved));
+    }
+}
+
+/// Gives a bare event an `id` that follows from its key, so that the answer to a resend names the event that was kept.
+fn name_after(item: &mut Item, id: Id) {
+    let mut attributes = item.envelope.edit();
+    let data = item.envelope.data().clone();
+    // An id of a UUID's form is legal, and the envelope was.
+    if attributes.set("id", &id.to_string(), schemas::Kind::String).is_ok()
+        && let Ok(envelope) = attributes.freeze(data)
+    {
+        item.change(envelope);
     }
 }
 

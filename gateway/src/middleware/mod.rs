@@ -41,6 +41,11 @@ pub trait Plugin {
     /// # Errors
     /// What could not be read, and why.
     fn build(&self, cx: &BuildContext<'_>) -> Result<Arc<dyn Middleware>, String>;
+
+    /// For how long, and of how many events, the journal has to remember the ids for it; `None`: of none.
+    fn remembers(&self) -> Option<(std::time::Duration, u64)> {
+        None
+    }
 }
 
 /// A step as a middleware.

@@ -30,7 +30,12 @@ use listeners::Listeners;
 use quotas::Quotas;
 use reload::{Environment, Parts, Reloader};
 use settings::Lookup;
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 use tokio::{runtime::Runtime, sync::watch, task::JoinHandle};
 use transports::net::Shutdown;
 
@@ -91,6 +96,7 @@ impl Gateway {
         build::lanes(config, &shared, env, &lanes)?;
         let entrances = Arc::new(Entrances::default());
         let compiled = plan::compile(config, &shared, &shared.lanes(), &entrances, None, env)?;
+        restore_ids(&shared);
         let listeners = Listeners::new(Arc::clone(&shared), Arc::clone(&entrances), edge.handle().clone());
         let prepared = edge.block_on(listeners.prepare(config)).map_err(|(_, error)| error)?;
         let admin_socket = edge.block_on(build::bind_admin(config))?;
@@ -168,6 +174,26 @@ fn runtime(name: &'static str) -> Result<Runtime, StartError> {
         .map_err(|error| StartError::System(format!("threads cannot be started: {error}")))
 }
 
+/// What a resend of the event in this record is known by, and when it was received, in µs since 1970.
+fn key_of(body: &[u8]) -> Option<([u8; 16], u64)> {
+    let (key, received) = schemas::record::id_of(body)?;
+    let since = received.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Some((key, u64::try_from(since.as_micros()).unwrap_or(u64::MAX)))
+}
+
+/// Fills the table of ids from the journal: a resend of what was kept before this start costs nothing.
+fn restore_ids(shared: &Shared) {
+    match shared.journal.recent_ids() {
+        Ok(known) => {
+            for known in known {
+                let received = SystemTime::UNIX_EPOCH + Duration::from_micros(known.time);
+                shared.ids.restore(known.key, known.lsn.get(), received);
+            }
+        }
+        Err(error) => tracing::warn!(%error, "the ids of recent events cannot be read: a resend of one is kept again"),
+    }
+}
+
 fn open_journal(config: &Config, data_dir: &std::path::Path) -> Result<Journal<AnyDisk>, StartError> {
     std::fs::create_dir_all(data_dir).map_err(|error| StartError::Folder { path: data_dir.to_owned(), error })?;
     let mut options = Options::new(data_dir);
@@ -177,6 +203,13 @@ fn open_journal(config: &Config, data_dir: &std::path::Path) -> Result<Journal<A
     // A group never crosses a segment.
     options.group_bytes = options.group_bytes.min(usize::try_from(options.segment_size / 2).unwrap_or(usize::MAX));
     options.segments = usize::try_from(config.journal.segments).unwrap_or(usize::MAX);
+    options.key_of = Some(Arc::new(key_of));
+    for (window, most) in
+        config.pipelines.iter().flat_map(|(_, steps)| steps).filter_map(|step| step.plugin().remembers())
+    {
+        options.ids_window = options.ids_window.max(window);
+        options.ids_count = options.ids_count.max(most);
+    }
     options.hook = Some(Arc::new(|notice: &journal::Notice| tend::log_notice(notice)));
     let journal = Journal::open(AnyDisk::from(OsDisk), options).map_err(StartError::Journal)?;
     journal.set_letter_quotas(quotas.letters, quotas.letters_unconfirmed);
