@@ -102,6 +102,9 @@ class Round:
                 self.faults.append(f"ended with {code}, not {codes}: {log[-600:]}")
             elif what and what not in log:
                 self.faults.append(f"ended with {code}, and its log does not say {what!r}: {log[-600:]}")
+        else:
+            self.faults.append(f"did not end by itself, with one of {codes}")
+            self.gateway.kill()
         return code
 
     def stop(self, codes=(0,), seconds=30):
