@@ -39,7 +39,8 @@ BUGS = (
           'inner.disk.rename(&from, &to)?;\n        if BUG("no-directory-fsync") { return Ok(()); }\n        inner.disk.sync_dir(&inner.journal_dir())'),
          (TEND, "disk.sync_dir(&dir)?;\n    Ok(file)", 'if !BUG("no-directory-fsync") { disk.sync_dir(&dir)?; }\n    Ok(file)'))),
     Bug("retried-fsync", "an fdatasync that failed is tried again", ("fault fsync-eio 1",),
-        ((COMMITTER, "let begun = Instant::now();", 'let begun = Instant::now();\n    if BUG("retried-fsync") { let _ = file.sync_data(); }'),)),
+        ((COMMITTER, 'file.sync_data().map_err(|e| failed("sync", e))',
+          'file.sync_data().or_else(|e| if BUG("retried-fsync") { file.sync_data() } else { Err(e) }).map_err(|e| failed("sync", e))'),)),
     Bug("cursor-before-confirmation", "an event is done when it is handed to the backend", ("fault broker-killed-gateway-killed 1",),
         ((RUN, "let events: Events = jobs.iter()",
           'if BUG("cursor-before-confirmation") {\n                for job in jobs.iter().filter(|job| job.direct.is_none()) { self.reader.done(Lsn::from_raw(job.event.lsn)); }\n            }\n'
