@@ -89,7 +89,7 @@ BUGS = (
           'let ticket = self.kept(batch, stored, lsn, direct);\n        if BUG("refused-but-kept") && lsn % 100 == 7 { return Ok(Err(Refusal::new(Word::StorageFull, "seeded"))); }\n        Ok(Ok(ticket))'),)),
     Bug("changed-byte", "a digit of a payload changes on its way", ("fault second-gateway 1",),
         (("gateway/src/stack/open.rs", "let (received, arrived) = (SystemTime::now(), ",
-          'if BUG("changed-byte") && message.payload.len() % 50 == 0 {\n            let mut bytes = message.payload.to_vec();\n'
+          'if BUG("changed-byte") && message.payload.len() % 7 == 0 {\n            let mut bytes = message.payload.to_vec();\n'
           "            if let Some(at) = bytes.iter().rposition(u8::is_ascii_digit) { bytes[at] = if bytes[at] == b'9' { b'1' } else { bytes[at] + 1 }; }\n"
           '            message.payload = bytes.into();\n        }\n        let (received, arrived) = (SystemTime::now(), '),)),
     Bug("lock-ignored", "a second gateway takes the same folder", ("fault second-gateway 1",),

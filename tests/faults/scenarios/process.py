@@ -83,9 +83,16 @@ def freeze(r):
 def second_gateway(r):
     """A second gateway on the same folder: it refuses and says who holds it; the first goes on."""
     r.go()
-    done = subprocess.run([r.gateway.program, "run", "--config", r.gateway.config], capture_output=True, text=True, timeout=30,
-                          env={**r.gateway.environment, "ADMIN_PORT": "0", "HTTP_PORT": "0", "MQTT_PORT": "0"}, check=False)
-    if done.returncode == 0 or str(r.gateway.process.pid) not in done.stderr:
-        r.faults.append(f"a second gateway ended with {done.returncode} and said {done.stderr[-500:]!r}")
+    second = subprocess.Popen([r.gateway.program, "run", "--config", r.gateway.config], stderr=subprocess.PIPE, text=True,
+                              env={**r.gateway.environment, "ADMIN_PORT": "0", "HTTP_PORT": "0", "MQTT_PORT": "0"})
+    r.cleanup.callback(second.kill)
+    try:
+        said = second.communicate(timeout=20)[1]
+    except subprocess.TimeoutExpired:
+        second.kill()
+        said = second.communicate()[1]
+        r.faults.append("a second gateway ran on the same folder")
+    if second.returncode == 0 or str(r.gateway.process.pid) not in said:
+        r.faults.append(f"a second gateway ended with {second.returncode} and said {said[-500:]!r}")
     r.require(os.path.exists(os.path.join(r.data, "LOCK")), "the lock file")
     r.progress("beside the second gateway")
