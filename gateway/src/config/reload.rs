@@ -96,7 +96,7 @@ fn above(tree: &Tree, path: &[Step]) -> settings::Span {
 /// What a running gateway cannot change: each key that differs is a fault that says that a restart is needed.
 #[must_use]
 pub fn cannot_change(before: &Config, after: &Config, tree: &Tree) -> Vec<Fault> {
-    let keys: [(&str, &str, bool); 10] = [
+    let keys: [(&str, &str, bool); 9] = [
         ("node", "data_dir", before.node.data_dir != after.node.data_dir),
         ("node", "room", before.node.room != after.node.room),
         ("admin", "listen", before.admin.listen != after.admin.listen),
@@ -106,27 +106,14 @@ pub fn cannot_change(before: &Config, after: &Config, tree: &Tree) -> Vec<Fault>
         ("telemetry", "logs", before.telemetry.logs != after.telemetry.logs),
         ("journal", "segment_size", before.journal.segment_size != after.journal.segment_size),
         ("journal", "segments", before.journal.segments != after.journal.segments),
-        ("journal", "", journal_differs(before, after)),
     ];
     let fault = |(section, key, _): (&str, &str, bool)| {
-        let (section, name) = (Step::from(section), format!("{section}.{key}"));
-        let path = if key.is_empty() { vec![section] } else { vec![section, Step::from(key)] };
-        let name = name.trim_end_matches('.');
-        fault_at(tree, &path, codes::RESTART, format!("{name} cannot change while the gateway runs"))
+        let path = [Step::from(section), Step::from(key)];
+        fault_at(tree, &path, codes::RESTART, format!("{section}.{key} cannot change while the gateway runs"))
             .label("it was another one when the gateway started")
             .help("restart the gateway, or put it back")
     };
     keys.into_iter().filter(|(_, _, differs)| *differs).map(fault).collect()
-}
-
-/// What else of the journal differs, beside the keys that are named one by one.
-fn journal_differs(before: &Config, after: &Config) -> bool {
-    let rest = super::Journal {
-        segment_size: after.journal.segment_size,
-        segments: after.journal.segments,
-        ..before.journal.clone()
-    };
-    rest != after.journal
 }
 
 /// What is different, section by section.

@@ -78,9 +78,10 @@ impl Offline {
             Err(OpenError::LanesMissing { lanes: missing }) => {
                 let missing = missing.into_iter().map(|(_, name, _)| LaneSpec { name, ..LaneSpec::default() });
                 lanes.extend(missing);
-                Journal::open(AnyDisk::from(OsDisk), options(&folder, config.as_ref(), &lanes)).map_err(explain)
+                Journal::open(AnyDisk::from(OsDisk), options(&folder, config.as_ref(), &lanes))
+                    .map_err(|error| explain(&error))
             }
-            other => other.map_err(explain),
+            other => other.map_err(|error| explain(&error)),
         }
     }
 
@@ -113,8 +114,8 @@ fn options(folder: &Path, config: Option<&Config>, lanes: &[LaneSpec]) -> Option
     options
 }
 
-fn explain(error: OpenError) -> String {
-    let help = match &error {
+fn explain(error: &OpenError) -> String {
+    let help = match error {
         OpenError::Locked { .. } => {
             "\n  = help: a gateway runs on it: leave out --config and --data-dir, and it is asked instead"
         }
