@@ -35,17 +35,21 @@ use crate::{
     watermark::Watermark,
 };
 
-/// Opens the journal; its threads are started by the caller.
-pub(crate) fn open<D: Disk>(disk: D, options: Options) -> Result<Inner<D>, OpenError> {
-    options.check()?;
-    let mut options = options;
+/// With the lanes that the log has, if that is asked for. Before the lock makes a directory and a file.
+fn with_lanes<D: Disk>(disk: &D, mut options: Options) -> Result<Options, OpenError> {
     if options.lanes_as_found {
-        // Before the lock makes a directory and a file.
-        options.lanes = match read_meta(&disk, &options)? {
+        options.lanes = match read_meta(disk, &options)? {
             Some(meta) => lanes::specs(&meta.lanes),
             None => return Err(OpenError::Missing { path: options.dir }),
         };
     }
+    Ok(options)
+}
+
+/// Opens the journal; its threads are started by the caller.
+pub(crate) fn open<D: Disk>(disk: D, options: Options) -> Result<Inner<D>, OpenError> {
+    options.check()?;
+    let mut options = with_lanes(&disk, options)?;
     let lock = take_lock(&disk, &options)?;
     let found = read_meta(&disk, &options)?;
     let old = found.is_some();
