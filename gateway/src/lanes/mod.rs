@@ -297,6 +297,21 @@ impl Lanes {
         }
     }
 
+    /// Those of `lanes` that have no room for a stored event of this size.
+    pub fn full(&self, lanes: u64, bytes: usize) -> u64 {
+        let full = |lane: &&Arc<Lane>| lane.room(AckLevel::Durable, bytes, self.journal.as_ref()).is_err();
+        self.of(lanes).filter(full).fold(0, |full, lane| full | 1 << lane.id)
+    }
+
+    /// Counts an event into lanes that it goes on without: there it is dropped. How many they are.
+    pub fn left_out(&self, lanes: u64) -> u64 {
+        for lane in self.of(lanes) {
+            lane.meter.entered.inc();
+            lane.meter.dropped(Word::StorageFull);
+        }
+        u64::from(lanes.count_ones())
+    }
+
     /// Counts an event into these lanes.
     pub fn entered(&self, lanes: u64) {
         for lane in self.of(lanes) {

@@ -65,6 +65,8 @@ pub struct RoutePlan {
     index: Index,
     unrouted: Unrouted,
     lanes: Arc<Lanes>,
+    /// Bits of the lanes that are not required.
+    optional: u64,
 }
 
 impl std::fmt::Debug for RoutePlan {
@@ -83,7 +85,8 @@ impl RoutePlan {
         for (number, route) in (0u32..).zip(&routes) {
             index.add(number, route.when.as_ref());
         }
-        RoutePlan { routes, index, unrouted, lanes }
+        let optional = lanes.iter().filter(|lane| !lane.treatment.required).fold(0, |bits, lane| bits | 1 << lane.id);
+        RoutePlan { routes, index, unrouted, lanes, optional }
     }
 
     /// The routes, top to bottom.
@@ -176,6 +179,24 @@ impl RoutePlan {
         }
     }
 
+    /// Takes those lanes from an event that are full and not required; without any left it is dropped.
+    fn leave_out(&self, item: &mut Item) {
+        if item.level == AckLevel::Delivered || self.optional == 0 {
+            return;
+        }
+        for view in &mut item.views {
+            let full = self.lanes.full(view.lanes & self.optional, view.envelope.size());
+            view.lanes &= !full;
+            item.left_out |= full;
+        }
+        if item.left_out != 0 {
+            item.views.retain(|view| view.lanes != 0);
+            if item.views.is_empty() {
+                item.drop_as(Word::StorageFull);
+            }
+        }
+    }
+
     /// Asks every lane for room, and its backend whether it can take the event at all.
     fn ask_lanes(&self, batch: &mut Batch) {
         let (mut held, owed) = (None, batch.wants.answer);
@@ -186,6 +207,7 @@ impl RoutePlan {
                 }
                 continue;
             }
+            self.leave_out(item);
             let refused = item.views.iter().find_map(|view| {
                 let event = EventView { envelope: &view.envelope, door };
                 if let Err(refusal) = self.lanes.room(view.lanes, item.level, view.envelope.size()) {

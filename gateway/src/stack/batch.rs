@@ -84,6 +84,8 @@ pub struct Item {
     pub fate: Option<ItemVerdict>,
     /// The LSN of the first copy, for a duplicate whose first copy may not be durable yet; else 0.
     pub duplicate_of: u64,
+    /// The lanes that are full and not required: the event goes on without them.
+    pub left_out: u64,
     /// What the journal keeps to know a resend by, set by `dedupe`.
     pub id: Option<crate::ids::Key>,
     /// Where it goes, decided by the router: one view for each distinct content.
@@ -124,6 +126,7 @@ impl Item {
             original: None,
             fate: None,
             duplicate_of: 0,
+            left_out: 0,
             id: None,
             views: SmallVec::new(),
             routes: SmallVec::new(),
@@ -219,6 +222,7 @@ impl Batch {
             }
             item.fate = None;
             item.duplicate_of = 0;
+            item.left_out = 0;
             item.id = None;
             item.views.clear();
             item.routes.clear();

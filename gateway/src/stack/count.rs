@@ -47,7 +47,7 @@ pub fn kept(shared: &Shared, batch: &Batch) {
             Some(ItemVerdict::Duplicate) => batch.meter.duplicate(1),
             Some(ItemVerdict::Kept { .. }) | None => {
                 levels[item.level as usize] += 1;
-                targets += entered(lanes, item);
+                targets += entered(lanes, item) + lanes.left_out(item.left_out);
             }
         }
         for number in &item.routes {
