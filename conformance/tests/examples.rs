@@ -26,7 +26,13 @@ fn the_codec() {
 async fn the_backend() {
     let folder = tempfile::tempdir().unwrap();
     let config: backend::LinesConfig = serde_json::from_str(r#"{"path":"events.jsonl"}"#).unwrap();
-    let context = BuildContext { name: "archive", data_dir: folder.path(), folder: folder.path(), env: &|_| None };
+    let context = BuildContext {
+        name: "archive",
+        data_dir: folder.path(),
+        folder: folder.path(),
+        message_max: 0,
+        env: &|_| None,
+    };
     let built = config.build(&context).unwrap();
     let held = || {
         let text = std::fs::read_to_string(folder.path().join("events.jsonl")).unwrap();

@@ -2,12 +2,14 @@
 use crate::{
     ids::Ids,
     lanes::Lanes,
-    telemetry::{Metrics, Ring, spans::Spans},
+    stack::held::Held,
+    telemetry::{Filling, Metrics, Ring, spans::Spans},
     vital::Vital,
 };
 use journal::{AnyDisk, Journal, LaneId};
 use std::{
     fmt,
+    net::SocketAddr,
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
@@ -36,6 +38,12 @@ pub struct Shared {
     pub started: (SystemTime, Instant),
     /// Parts that the process cannot do without.
     pub vital: Vital,
+    /// Streams whose head is held.
+    pub held: Held,
+    /// How fast the journal fills.
+    pub filling: Filling,
+    bound: RwLock<Vec<(String, SocketAddr)>>,
+    volatile: AtomicBool,
     leaving: AtomicBool,
     stopping: AtomicBool,
     room: Notify,
@@ -71,6 +79,10 @@ impl Shared {
             spans,
             started,
             vital: Vital::default(),
+            held: Held::default(),
+            filling: Filling::default(),
+            bound: RwLock::default(),
+            volatile: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             room: Notify::new(),
@@ -104,6 +116,27 @@ impl Shared {
                 self.metrics.show_backlog(name, &self.journal.lane_stats(id));
             }
         }
+    }
+
+    /// Says that the journal is in memory: nothing in it outlives the process.
+    pub fn set_volatile(&self, volatile: bool) {
+        self.volatile.store(volatile, Ordering::Relaxed);
+    }
+
+    /// Whether the journal is in memory: then nothing is durable, and nobody may be told that it is.
+    pub fn is_volatile(&self) -> bool {
+        self.volatile.load(Ordering::Relaxed)
+    }
+
+    /// Where listeners really listen, by name: the port is known even if 0 was asked for.
+    pub fn bound(&self, listener: &str) -> Option<SocketAddr> {
+        let bound = self.bound.read().unwrap_or_else(PoisonError::into_inner);
+        bound.iter().find(|(name, _)| name == listener).map(|(_, address)| *address)
+    }
+
+    /// Listeners were bound, or are gone.
+    pub fn set_bound(&self, bound: Vec<(String, SocketAddr)>) {
+        *self.bound.write().unwrap_or_else(PoisonError::into_inner) = bound;
     }
 
     /// Whether the gateway is about to stop: it is not ready any more, but takes messages until load balancers have seen that.

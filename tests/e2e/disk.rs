@@ -23,7 +23,7 @@ fn has(program: &str) -> bool {
 
 /// A gateway under strace: `inject` is what `-e inject=` takes, for the files of the journal's ring alone. What strace saw is in
 /// `trace` of the place's folder.
-fn traced<'a>(place: &'a Place, inject: &str) -> Option<Running<'a>> {
+pub fn traced<'a>(place: &'a Place, inject: &str) -> Option<Running<'a>> {
     if !has("strace") {
         skip("no strace: tests/setup installs it");
         return None;

@@ -190,3 +190,41 @@ fn a_damaged_log_is_refused_with_what_to_do() {
     let said = running.stderr();
     assert!(said.contains("meta") && !said.contains("panicked"), "{said}");
 }
+
+#[test]
+fn a_drain_delay_says_not_ready_and_still_takes_messages() {
+    let place = Place::with(KEEP);
+    let text = std::fs::read_to_string(&place.config)
+        .unwrap()
+        .replace("drain_timeout: 5s", "drain_timeout: 5s, drain_delay: 4s");
+    std::fs::write(&place.config, text).unwrap();
+    let running = place.start();
+    running.signal("TERM");
+    eventually("it says that it is not ready", 4, || (running.admin("/readyz").status == 503).then_some(()));
+    let text = running.admin("/readyz").text();
+    assert!(text.contains("shutting_down"), "{text}");
+    assert_eq!(running.send("late", "t").status, 202, "a load balancer has not seen it yet");
+    assert_eq!(running.end(20).code(), Some(0), "{}", running.stderr());
+    drop(running);
+    assert_eq!(place.start().rows_at_least(1).ids(), ["late"]);
+}
+
+#[test]
+fn a_request_in_flight_is_answered_and_its_connection_closed() {
+    let place = Place::with(KEEP);
+    let running = place.start();
+    let mut half = Connection::open(place.http);
+    half.write(
+        b"POST /events HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: text/plain\r\ncontent-length: 10\r\n\r\n12345",
+    );
+    let mut idle = Connection::open(place.http);
+    assert_eq!(idle.post("/events", &[("content-type", "text/plain")], b"x").status, 202);
+    running.signal("TERM");
+    eventually("it stops", 5, || running.stderr().contains("stopping").then_some(()));
+    half.write(b"67890");
+    let answer = half.answer().expect("an answer");
+    assert!(answer.status == 202 || answer.failure() == "shutting_down", "a definite answer: {answer:?}");
+    assert_eq!(answer.header("connection"), Some("close"), "{answer:?}");
+    assert!(idle.answer().is_err(), "an idle connection is closed");
+    assert_eq!(running.end(20).code(), Some(0), "{}", running.stderr());
+}

@@ -14,6 +14,8 @@ pub struct BuildContext<'a> {
     pub data_dir: &'a Path,
     /// The config's folder: relative paths of secrets and certificates start here.
     pub folder: &'a Path,
+    /// The largest message that a listener takes, in bytes.
+    pub message_max: usize,
     /// The environment, for secrets.
     pub env: &'a dyn Fn(&str) -> Option<String>,
 }

@@ -90,7 +90,7 @@ async fn order_partitions_and_positions() {
     assert_eq!(kafka.probe().await, Ok(()));
     let facts = kafka.facts().unwrap();
     assert_eq!((facts.partitions, facts.replicas, facts.max_message_bytes), (3, 1, Some(1_048_588)));
-    assert!(!facts.warnings().is_empty());
+    assert!(!facts.warnings(0).is_empty());
     let mut expected: HashMap<i32, Vec<String>> = HashMap::new();
     let calls: Vec<_> = (0..100u64)
         .map(|call| {

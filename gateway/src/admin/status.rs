@@ -1,6 +1,8 @@
 //! `/api/status`: what is healthy, what is stuck, since when, why, and what to do.
+mod held;
 mod plain;
 
+pub use held::{HELD_SHOWN, HeldStatus};
 pub use plain::{grouped, size, spell};
 
 use super::{
@@ -52,6 +54,12 @@ pub struct Status {
     pub dead_letters: u64,
     /// The byte budget.
     pub room: Room,
+    /// Streams whose head is held: what stands behind it waits too. Those that wait longest, at most [`HELD_SHOWN`].
+    #[serde(default)]
+    pub held: Vec<HeldStatus>,
+    /// How many there are.
+    #[serde(default)]
+    pub held_streams: u64,
 }
 
 /// The config in force.
@@ -85,7 +93,7 @@ pub struct ListenerStatus {
     pub name: String,
     /// `http` or `mqtt`.
     pub protocol: String,
-    /// Where it listens, as configured.
+    /// Where it really listens.
     pub listen: String,
     /// Open connections.
     pub connections: u64,
@@ -119,6 +127,9 @@ pub struct LaneStatus {
     pub kind: String,
     /// Stored events that wait.
     pub pending: u64,
+    /// Direct events (`ack: delivered`) whose senders wait.
+    #[serde(default)]
+    pub direct: u64,
     /// Events under way to the backend.
     pub in_flight: u64,
     /// When the oldest waiting event was received, if it was found.
@@ -133,6 +144,9 @@ pub struct LaneStatus {
     pub retries: u64,
     /// What is wrong, if anything.
     pub trouble: Option<TroubleStatus>,
+    /// What makes deliveries less safe than they could be.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// What is wrong with a lane.
@@ -161,6 +175,12 @@ pub struct JournalStatus {
     pub capacity_bytes: u64,
     /// No room: new events are refused or held.
     pub full: bool,
+    /// Seconds until it is full, at the rate of the last five minutes; none while it does not fill.
+    #[serde(default)]
+    pub full_in_seconds: Option<u64>,
+    /// It is in memory: nothing in it outlives the process.
+    #[serde(default)]
+    pub in_memory: bool,
     /// Segment files.
     pub segments: u64,
     /// Everything up to this LSN is durable.
@@ -204,6 +224,7 @@ impl Status {
         let shared = &api.shared;
         let samples = figures::read(&shared.render_metrics());
         let failing = api.failing();
+        let (held, held_streams) = shared.held.longest(HELD_SHOWN);
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: rfc3339(shared.started.0),
@@ -211,12 +232,14 @@ impl Status {
             ready: failing.is_empty(),
             failing,
             config: config_status(api),
-            listeners: api.live.now().listeners().map(|listener| listener_status(&samples, &listener)).collect(),
+            listeners: api.live.now().listeners().map(|listener| listener_status(api, &samples, &listener)).collect(),
             routes: routes(api),
             lanes: shared.lanes().iter().map(|lane| lane_status(api, &samples, lane)).collect(),
             journal: journal_status(api),
             dead_letters: shared.journal.pending(LaneId::DEAD_LETTERS),
             room: Room { used_bytes: wide(shared.budget.used()), limit_bytes: wide(shared.budget.limit()) },
+            held: held.iter().map(HeldStatus::of).collect(),
+            held_streams: wide(held_streams),
         }
     }
 }
@@ -245,12 +268,16 @@ fn whole(value: f64) -> u64 {
     value.max(0.0) as u64
 }
 
-fn listener_status(samples: &[Sample], (name, protocol, listen): &(String, &'static str, String)) -> ListenerStatus {
+fn listener_status(
+    api: &Api,
+    samples: &[Sample],
+    (name, protocol, listen): &(String, &'static str, String),
+) -> ListenerStatus {
     let sum = |series| whole(figures::sum(samples, series, &[("anygate_listener", name)]));
     ListenerStatus {
         name: name.clone(),
         protocol: (*protocol).to_owned(),
-        listen: listen.clone(),
+        listen: api.shared.bound(name).map_or_else(|| listen.clone(), |address| address.to_string()),
         connections: sum("anygate_listener_connections"),
         received: sum("anygate_events_received_total"),
         refused: sum("anygate_events_refused_total"),
@@ -277,6 +304,8 @@ fn lane_status(api: &Api, samples: &[Sample], lane: &Arc<Lane>) -> LaneStatus {
         backend: lane.name.to_string(),
         kind: lane.backend.kind().to_owned(),
         pending,
+        direct: wide(lane.direct_waiting()),
+        warnings: lane.backend.warnings(),
         in_flight: u64::try_from(lane.meter.inflight.get()).unwrap_or(0),
         oldest_seconds: oldest.as_ref().map(age),
         oldest: oldest.map(rfc3339),
@@ -333,6 +362,8 @@ fn journal_status(api: &Api) -> JournalStatus {
         used_bytes: stats.used_bytes,
         capacity_bytes: stats.capacity_bytes,
         full: stats.full,
+        full_in_seconds: api.shared.filling.time_to_full(stats.capacity_bytes).map(|left| left.as_secs()),
+        in_memory: api.shared.is_volatile(),
         segments: wide(stats.segments),
         durable_lsn: stats.durable.get(),
         events: stats.events,

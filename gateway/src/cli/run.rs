@@ -132,7 +132,8 @@ fn serve(mut gateway: Gateway) -> Exit {
     end_in(gateway.stop_takes());
     let stopped = gateway.stop();
     log::flush();
-    eprintln!("stopped in {} ms; {} events wait for the next start", stopped.took.as_millis(), stopped.left);
+    let left = if stopped.lost { "are lost: the journal was in memory" } else { "wait for the next start" };
+    eprintln!("stopped in {} ms; {} events {left}", stopped.took.as_millis(), stopped.left);
     if stopped.clean { exit } else { Exit::Disk }
 }
 

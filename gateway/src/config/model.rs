@@ -155,11 +155,13 @@ pub enum LogFormat {
     Izy,
 }
 
-/// The write-ahead log's hot ring. Its disk is `segments` × `segment_size` at most.
+/// The write-ahead log's hot ring. Its disk is `segments` × `segment_size` at most, unless it is kept in memory.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-#[schemars(extend("x-later" = { "memory": "a journal in memory comes with a later release" }))]
 pub struct Journal {
+    /// The stateless form: the log is kept in this much memory and on no disk, and is gone with the process. Then no route may say
+    /// `ack: durable`: `received` may lose events with the process, `delivered` loses none.
+    pub memory: Option<ByteSize>,
     /// The size of one file; the largest message is smaller.
     pub segment_size: ByteSize,
     /// How many files the ring grows to before new events are held or refused.
@@ -169,7 +171,24 @@ pub struct Journal {
 
 impl Default for Journal {
     fn default() -> Self {
-        Self { segment_size: ByteSize::mib(64), segments: 16 }
+        Self { memory: None, segment_size: ByteSize::mib(64), segments: 16 }
+    }
+}
+
+impl Journal {
+    /// The least memory that a log in memory can work with.
+    pub const MEMORY_MIN: ByteSize = ByteSize::mib(32);
+
+    /// The size of a segment and how many there are. In memory: the ring is half of it, in segments of a sixteenth, never more than
+    /// `segment_size`; the other half is for what lags and for dead letters.
+    #[must_use]
+    pub fn ring(&self) -> (ByteSize, usize) {
+        let segments = usize::try_from(self.segments).unwrap_or(usize::MAX);
+        let Some(memory) = self.memory else { return (self.segment_size, segments) };
+        let size = (memory.bytes() / 16).min(self.segment_size.bytes()).max(1 << 20);
+        // Whole pages: groups begin at page boundaries.
+        let size = size / 4096 * 4096;
+        (ByteSize::new(size), usize::try_from(memory.bytes() / 2 / size).unwrap_or(usize::MAX).clamp(3, 64))
     }
 }
 

@@ -157,7 +157,12 @@ impl Runner {
 
     pub(super) fn probed(&mut self, outcome: Result<(), Why>) {
         self.known |= outcome.is_ok();
+        let routine = std::mem::replace(&mut self.looked, (clock::now(), false)).1;
         match outcome {
+            // Deliveries say better than a look whether somebody is there.
+            Err(why) if routine && !why.wrong_place && self.lane.health.trouble().is_none() => {
+                tracing::debug!(backend = %self.lane.name, detail = %why.detail, "a look at the far end failed");
+            }
             Ok(()) if self.is_slow() => {
                 let detail = "the far end answers, but confirms nothing";
                 self.trouble(&Why::new(Word::BackendUnavailable, detail), false);

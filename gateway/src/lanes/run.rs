@@ -38,6 +38,8 @@ const REST: Duration = Duration::from_millis(1);
 pub(super) const DELIVERY_EVENTS: usize = 4096;
 /// How often a held destination is probed.
 pub(super) const PROBE_EVERY: Duration = Duration::from_secs(2);
+/// How often a far end that is well is looked at all the same: what it takes, and how safe it is, may change.
+const LOOK_AGAIN: Duration = Duration::from_secs(300);
 /// How often the age of the oldest event is published.
 const AGE_EVERY: Duration = Duration::from_millis(200);
 /// After this time without a confirmation the far end is probed, and what the probe says is said.
@@ -100,6 +102,8 @@ pub struct Runner {
     pub(super) unreadable: bool,
     /// Whether a probe has ever succeeded: before that nothing is delivered, because what the far end takes is not known.
     pub(super) known: bool,
+    /// When the far end was last looked at, and whether the look under way is one of those that nothing depends on.
+    pub(super) looked: (Instant, bool),
     /// When the age of the oldest event was last published.
     pub(super) aged: Instant,
     /// Fired when another instance of the backend is to take over, or the lane is to go.
@@ -134,6 +138,7 @@ impl Runner {
             careful: true,
             unreadable: false,
             known: false,
+            looked: (clock::now(), false),
             aged: clock::now(),
             hand_back: None,
             leaving: None,
@@ -341,6 +346,9 @@ impl Runner {
         }
         if self.probe_due.is_some_and(|due| due <= now) && self.probe.is_empty() {
             self.probe_due = None;
+            self.probe.push(self.lane.backend.probe());
+        } else if self.known && clock::since(self.looked.0) > LOOK_AGAIN && self.probe.is_empty() {
+            self.looked = (now, true);
             self.probe.push(self.lane.backend.probe());
         }
         self.write_letters();

@@ -110,6 +110,11 @@ pub(super) fn shared(config: &Config, journal: Journal<AnyDisk>, lanes: &Runtime
     Ok(Arc::new(Shared::new(journal, budget, metrics, Arc::new(Ring::default()), spans)))
 }
 
+/// The largest message that a listener takes.
+fn message_max(config: &Config) -> usize {
+    config.listeners.iter().map(|(_, listener)| listener.plugin().max_message().1.as_usize()).max().unwrap_or(0)
+}
+
 /// Builds one backend.
 ///
 /// # Errors
@@ -121,7 +126,7 @@ pub(super) fn backend(
     env: &Lookup<'_>,
 ) -> Result<Arc<dyn backends::Backend>, String> {
     let data_dir = Path::new(&config.node.data_dir);
-    let context = BuildContext { name, data_dir, folder: &config.folder, env };
+    let context = BuildContext { name, data_dir, folder: &config.folder, message_max: message_max(config), env };
     configured.plugin().build(&context).map_err(|what| format!("backend {name}: {what}"))
 }
 
@@ -192,7 +197,7 @@ pub fn probe(config: &Config, env: &Lookup<'_>) -> Vec<Probed> {
     };
     let _context = runtime.enter();
     let ask = |(name, configured): &(String, crate::config::Backend)| {
-        let context = BuildContext { name, data_dir, folder: &config.folder, env };
+        let context = BuildContext { name, data_dir, folder: &config.folder, message_max: message_max(config), env };
         let answer = configured.plugin().build(&context).and_then(|backend| {
             let answer = runtime.block_on(backend.probe()).map_err(|why| why.to_string());
             runtime.block_on(backend.close());

@@ -151,6 +151,7 @@ impl Listeners {
         let gone = std::mem::replace(&mut state.open, open);
         state.ending.extend(gone.into_iter().map(Open::end));
         state.ending.retain(|task| !task.is_finished());
+        self.shared.set_bound(state.open.iter().map(|open| (open.name.clone(), open.bound.address)).collect());
         if state.closed {
             let late = std::mem::take(&mut state.open);
             state.ending.extend(late.into_iter().map(Open::end));

@@ -25,7 +25,7 @@ use crate::{
     vital::{guard, pulse},
 };
 use deliveries::Deliveries;
-use journal::{AnyDisk, Journal, Options, OsDisk};
+use journal::{AnyDisk, Journal, MemoryDisk, Options, OsDisk};
 use listeners::Listeners;
 use quotas::Quotas;
 use reload::{Environment, Parts, Reloader};
@@ -93,6 +93,7 @@ impl Gateway {
         let edge = runtime("anygate-edge")?;
         let lanes = runtime("anygate-lane")?;
         let shared = build::shared(config, journal, &lanes)?;
+        shared.set_volatile(config.journal.memory.is_some());
         build::lanes(config, &shared, env, &lanes)?;
         let entrances = Arc::new(Entrances::default());
         let compiled = plan::compile(config, &shared, &shared.lanes(), &entrances, None, env)?;
@@ -195,14 +196,22 @@ fn restore_ids(shared: &Shared) {
 }
 
 fn open_journal(config: &Config, data_dir: &std::path::Path) -> Result<Journal<AnyDisk>, StartError> {
-    std::fs::create_dir_all(data_dir).map_err(|error| StartError::Folder { path: data_dir.to_owned(), error })?;
+    let disk = match config.journal.memory {
+        Some(_) => AnyDisk::from(MemoryDisk::new()),
+        None => {
+            let fault = |error| StartError::Folder { path: data_dir.to_owned(), error };
+            std::fs::create_dir_all(data_dir).map_err(fault)?;
+            AnyDisk::from(OsDisk)
+        }
+    };
+    let (segment_size, segments) = config.journal.ring();
     let mut options = Options::new(data_dir);
     let quotas = Quotas::of(config).map_err(StartError::Config)?;
     options.lanes = build::specs(config, &quotas);
-    options.segment_size = config.journal.segment_size.bytes();
+    options.segment_size = segment_size.bytes();
     // A group never crosses a segment.
     options.group_bytes = options.group_bytes.min(usize::try_from(options.segment_size / 2).unwrap_or(usize::MAX));
-    options.segments = usize::try_from(config.journal.segments).unwrap_or(usize::MAX);
+    options.segments = segments;
     options.key_of = Some(Arc::new(key_of));
     for (window, most) in
         config.pipelines.iter().flat_map(|(_, steps)| steps).filter_map(|step| step.plugin().remembers())
@@ -211,7 +220,7 @@ fn open_journal(config: &Config, data_dir: &std::path::Path) -> Result<Journal<A
         options.ids_count = options.ids_count.max(most);
     }
     options.hook = Some(Arc::new(|notice: &journal::Notice| tend::log_notice(notice)));
-    let journal = Journal::open(AnyDisk::from(OsDisk), options).map_err(StartError::Journal)?;
+    let journal = Journal::open(disk, options).map_err(StartError::Journal)?;
     journal.set_letter_quotas(quotas.letters, quotas.letters_unconfirmed);
     Ok(journal)
 }

@@ -24,18 +24,20 @@ pub struct Quotas {
 }
 
 impl Quotas {
-    /// The quotas of a config on the file system of its data folder, which must be there.
+    /// The quotas of a config on the file system of its data folder, which must be there, or in `journal.memory`.
     ///
     /// # Errors
     /// What the config names does not fit: the figures, and what to do.
     pub fn of(config: &Config) -> Result<Self, String> {
         // A file system that does not tell its size takes everything.
-        let total = OsDisk.total(Path::new(&config.node.data_dir)).unwrap_or(u64::MAX);
+        let disk = || OsDisk.total(Path::new(&config.node.data_dir)).unwrap_or(u64::MAX);
+        let total = config.journal.memory.map_or_else(disk, ByteSize::bytes);
         Self::on(config, total)
     }
 
     fn on(config: &Config, total: u64) -> Result<Self, String> {
-        let ring = config.journal.segment_size.bytes().saturating_mul(u64::from(config.journal.segments));
+        let (segment, segments) = config.journal.ring();
+        let ring = segment.bytes().saturating_mul(u64::try_from(segments).unwrap_or(u64::MAX));
         let (letters, others) = (config.dead_letters.max_size, config.dead_letters.max_size_unconfirmed);
         let given: Vec<Option<ByteSize>> =
             config.backends.iter().map(|(_, backend)| backend.common().backlog.max_size).collect();
@@ -60,8 +62,11 @@ impl Quotas {
 fn too_much(config: &Config, ring: u64, sum: u64, total: u64) -> String {
     let mib = |bytes: u64| bytes.div_ceil(1 << 20);
     let mut text = format!(
-        "the quotas do not fit on the file system of {}: it has {} MiB, they are {} MiB together",
-        config.node.data_dir,
+        "the quotas do not fit {}: it has {} MiB, they are {} MiB together",
+        match config.journal.memory {
+            Some(_) => "into journal.memory".to_owned(),
+            None => format!("on the file system of {}", config.node.data_dir),
+        },
         mib(total),
         mib(sum)
     );
@@ -81,7 +86,7 @@ fn too_much(config: &Config, ring: u64, sum: u64, total: u64) -> String {
             let _written = write!(text, "\n  = note: dead_letters.{key}: {} MiB", mib(size.bytes()));
         }
     }
-    text.push_str("\n  = help: make them smaller, or put node.data_dir on a larger file system");
+    text.push_str("\n  = help: make them smaller, or give it more: a larger file system for node.data_dir, or more journal.memory");
     text
 }
 

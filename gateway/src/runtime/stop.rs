@@ -49,6 +49,8 @@ pub struct Stopped {
     pub took: Duration,
     /// Whether the journal closed without an error.
     pub clean: bool,
+    /// Whether what is left is lost, because the journal was in memory.
+    pub lost: bool,
 }
 
 impl Gateway {
@@ -89,7 +91,7 @@ impl Gateway {
     pub fn stop(mut self) -> Stopped {
         self.shared.leave();
         if !self.delay.is_zero() {
-            self.edge.block_on(tokio::time::sleep(self.delay));
+            self.edge.block_on(async { tokio::time::sleep(self.delay).await });
         }
         let begin = Instant::now();
         self.shared.stop();
@@ -115,12 +117,14 @@ impl Gateway {
         let clean = self.shared.journal.close().is_ok();
         self.edge.shutdown_timeout(Duration::from_millis(500));
         self.lanes.shutdown_timeout(Duration::from_millis(500));
-        Stopped { left, took: begin.elapsed(), clean }
+        Stopped { left, took: begin.elapsed(), clean, lost: self.shared.is_volatile() && left > 0 }
     }
 
     /// Whether something waits that waiting may help: not what is for a backend that is away.
     fn may_drain(&self) -> bool {
-        self.shared.lanes().iter().any(|lane| lane.health.trouble().is_none() && self.pending(lane) > 0)
+        // A journal in memory has no next start: what waits is worth the whole drain time.
+        let hope = |lane: &Lane| self.shared.is_volatile() || lane.health.trouble().is_none();
+        self.shared.lanes().iter().any(|lane| hope(lane) && self.pending(lane) > 0)
     }
 
     fn pending(&self, lane: &Lane) -> u64 {

@@ -1,6 +1,6 @@
 //! What has to be done from time to time: gauges, room that was freed, facts of backends, notices of the journal.
 use super::Live;
-use crate::{clock, state::Shared};
+use crate::{clock, state::Shared, telemetry::filling::Change};
 use bytes::Bytes;
 use journal::{LaneId, Notice};
 use schemas::{
@@ -81,6 +81,16 @@ fn gauges(shared: &Shared) {
     let stats = shared.journal.stats();
     shared.metrics.journal_size.set(number(stats.used_bytes));
     shared.metrics.journal_capacity.set(number(stats.capacity_bytes));
+    match shared.filling.note(clock::now(), stats.used_bytes, stats.capacity_bytes) {
+        Some(Change::Soon(left)) => tracing::warn!(
+            minutes = left.as_secs() / 60,
+            "the journal is full soon if it goes on like this: see which lane is behind in `anygate status`"
+        ),
+        Some(Change::NoLonger) => tracing::info!("the journal does not fill any more"),
+        None => {}
+    }
+    let left = shared.filling.time_to_full(stats.capacity_bytes).map_or(f64::INFINITY, |left| left.as_secs_f64());
+    shared.metrics.journal_time_to_full.set(left);
     shared.metrics.spans_dropped.set(number(shared.spans.dropped()));
     if stats.groups > 0 {
         shared.metrics.journal_group_size.set(stats.events as f64 / stats.groups as f64);

@@ -52,6 +52,11 @@ impl Admit {
                 return Err(Box::new(batch));
             }
         }
+        if self.shared.is_volatile() {
+            // No route says so, but a dead letter would: nothing in memory is durable.
+            let durable = batch.items.iter_mut().filter(|item| item.level == AckLevel::Durable);
+            durable.for_each(|item| item.level = AckLevel::Received);
+        }
         let direct = direct_events(&batch);
         if let Err(refusal) = self.direct_room(&direct) {
             batch.hold(refusal);

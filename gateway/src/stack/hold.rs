@@ -2,7 +2,7 @@
 //!
 //! MQTT must not answer "no" to what may succeed later, so its messages wait here, with their room still reserved; HTTP refuses
 //! at once. The first attempt runs without a wait and without a clone of the stack.
-use super::{Batch, Course, Gone, admit::Admit, epoch::Epoch};
+use super::{Batch, Course, Gone, admit::Admit, epoch::Epoch, held};
 use crate::{clock, state::Shared};
 use futures_util::FutureExt;
 use schemas::Refusal;
@@ -113,8 +113,15 @@ impl Hold {
     }
 
     async fn offer_again(mut self, mut batch: Box<Batch>, until: Instant) -> Result<Ticket, Refusal> {
+        let mut place: Option<held::Place> = None;
         loop {
             let Some(refusal) = batch.held.clone() else { return Ok(Ticket::now(internal())) };
+            match &place {
+                Some(place) => place.waits_for(&refusal),
+                // What passes within moments is not worth telling.
+                None if batch.brief => {}
+                None => place = Some(held::Place::take(&self.shared, &batch, &refusal)),
+            }
             let left = until.saturating_duration_since(clock::now());
             if left.is_zero() || self.shared.is_stopping() {
                 batch.meter.refused_whole(batch.origin.version, refusal.word, batch.len());

@@ -11,6 +11,7 @@ pub mod admit;
 pub mod batch;
 pub mod count;
 pub mod epoch;
+pub mod held;
 pub mod hold;
 pub mod open;
 pub mod rules;

@@ -142,6 +142,8 @@ pub struct Metrics {
     pub panics: Counter,
     /// Bytes of the journal that hold events some lane still needs.
     pub journal_size: Gauge,
+    /// Seconds until the journal is full if it goes on filling like this; infinite when it does not fill.
+    pub journal_time_to_full: Gauge<f64, AtomicU64>,
     /// Bytes that the journal may take.
     pub journal_capacity: Gauge,
     /// Events per `fdatasync`, averaged since the start.
@@ -200,6 +202,7 @@ impl Metrics {
             panics: Counter::default(),
             journal_size: Gauge::default(),
             journal_capacity: Gauge::default(),
+            journal_time_to_full: Gauge::default(),
             journal_group_size: Gauge::default(),
             journal_fsync: Gauge::default(),
         };
@@ -286,6 +289,12 @@ impl Metrics {
             "Journal bytes at most",
             Unit::Bytes,
             self.journal_capacity.clone(),
+        );
+        r.register_with_unit(
+            "anygate_journal_time_to_full",
+            "Time until the journal is full at the rate of the last five minutes",
+            Unit::Seconds,
+            self.journal_time_to_full.clone(),
         );
         r.register("anygate_panics", "Panics: each is a fault of the gateway itself", self.panics.clone());
         r.register("anygate_spans_dropped", "Spans that were not sent", self.spans_dropped.clone());

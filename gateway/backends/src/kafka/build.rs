@@ -37,6 +37,8 @@ impl Plugin for KafkaConfig {
             KafkaMode::Binary => Mode::Binary,
             KafkaMode::Structured => Mode::Structured,
         };
+        settings.message_max = cx.message_max;
+        settings.strict = self.strict;
         settings.compression = self.compression.word();
         settings.client_id = format!("anygate-{}", cx.name);
         if let Some(sasl) = &self.sasl {

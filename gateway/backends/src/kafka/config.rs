@@ -21,6 +21,11 @@ pub struct KafkaConfig {
     /// The topics that a template may become; an event for another one is refused.
     #[serde(default)]
     pub topics_allowed: Vec<String>,
+    /// True: a topic with fewer than 3 replicas, `min.insync.replicas` below 2, unclean elections or a `max.message.bytes` below what
+    /// listeners take is a wrong destination, and its events are held. By default that is a warning, at the start and whenever
+    /// it changes.
+    #[serde(default)]
+    pub strict: bool,
     /// The record's key. Not given, or with an attribute that the event lacks: `partitionkey`, else `subject`, else `source`.
     #[serde(default)]
     pub key: Option<Template>,

@@ -137,18 +137,16 @@ impl Backend for Kafka {
 
     fn probe(&self) -> BoxFuture<'static, Result<(), Why>> {
         let (line, facts) = (Arc::clone(&self.line), Arc::clone(&self.facts));
+        let settings = self.line.settings.clone();
         Box::pin(async move {
             let runtime = tokio::runtime::Handle::current();
             let looked = tokio::task::spawn_blocking(move || probe::look(&line, &runtime)).await;
             let found = looked.map_err(|_| Why::new(Word::Internal, "the probe broke off"))??;
-            let mut known = facts.lock().unwrap_or_else(PoisonError::into_inner);
-            if *known != found {
-                for warning in found.iter().flat_map(Facts::warnings) {
-                    tracing::warn!("{warning}");
-                }
-                *known = found;
-            }
-            Ok(())
+            let before = {
+                let mut known = facts.lock().unwrap_or_else(PoisonError::into_inner);
+                std::mem::replace(&mut *known, found)
+            };
+            judge(&settings, before, found)
         })
     }
 
@@ -162,13 +160,14 @@ impl Backend for Kafka {
     }
 
     fn warnings(&self) -> Vec<String> {
-        self.facts().map(|facts| facts.warnings()).unwrap_or_default()
+        self.facts().map(|facts| facts.warnings(self.line.settings.message_max)).unwrap_or_default()
     }
 
     fn figures(&self) -> Vec<(&'static str, f64)> {
         let mut figures = vec![
             ("kafka_calls_waiting", as_figure(self.line.reports.waiting())),
             ("kafka_producers_replaced_total", as_figure(self.line.replaced.load(Ordering::Relaxed))),
+            ("kafka_warnings", as_figure(self.warnings().len())),
             ("kafka_max_message_bytes", as_figure(self.line.known.limit.load(Ordering::Relaxed))),
         ];
         if let Some(found) = self.line.known.figures() {
@@ -196,6 +195,24 @@ impl Backend for Kafka {
             drop(abandon);
         })
     }
+}
+
+/// Says what has changed, one line each; with `strict` a warning is a place that is wrong.
+fn judge(settings: &KafkaSettings, before: Option<Facts>, now: Option<Facts>) -> Result<(), Why> {
+    let warnings = |facts: Option<Facts>| facts.map(|facts| facts.warnings(settings.message_max)).unwrap_or_default();
+    let (old, new) = (warnings(before), warnings(now));
+    let (backend, topic) = (&settings.name, settings.topic.text());
+    for warning in new.iter().filter(|warning| !old.contains(warning)) {
+        tracing::warn!(backend, topic, "{warning}");
+    }
+    for warning in old.iter().filter(|warning| !new.contains(warning)) {
+        tracing::info!(backend, topic, "no longer: {warning}");
+    }
+    if settings.strict && !new.is_empty() {
+        let detail = format!("strict, and {}", new.join("; "));
+        return Err(Why::new(Word::BackendUnavailable, detail).wrong_place());
+    }
+    Ok(())
 }
 
 impl Drop for Kafka {

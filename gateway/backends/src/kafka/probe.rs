@@ -37,8 +37,9 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Why a record that was confirmed could still be lost, in words for people.
-    pub fn warnings(&self) -> Vec<String> {
+    /// Why a record that was confirmed could still be lost, or why one that a listener takes could not be delivered, in words for
+    /// people. `largest`: the largest message that a listener takes, 0 when it is not known.
+    pub fn warnings(&self, largest: usize) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.replicas < 3 {
             warnings
@@ -53,6 +54,11 @@ impl Facts {
             warnings.push(
                 "unclean.leader.election.enable is true: confirmed records may be lost at an election".to_owned(),
             );
+        }
+        if let Some(limit) = self.max_message_bytes.filter(|limit| *limit < largest) {
+            warnings.push(format!(
+                "max.message.bytes is {limit}, and listeners take messages of up to {largest}: larger ones are refused at the door"
+            ));
         }
         warnings
     }

@@ -94,6 +94,10 @@ pub struct KafkaSettings {
     pub sasl: Option<Sasl>,
     /// Default: none, which is clear text.
     pub tls: Option<Tls>,
+    /// The largest message that a listener takes, for a warning when the topic takes less. Default: 0, not known.
+    pub message_max: usize,
+    /// Whether a topic that is less safe than it could be is a wrong destination. Default: no, it is a warning.
+    pub strict: bool,
     /// Any other librdkafka setting; see [`check_property`].
     pub properties: Vec<(String, String)>,
 }
@@ -116,6 +120,8 @@ impl KafkaSettings {
             statistics: Duration::from_secs(10),
             sasl: None,
             tls: None,
+            message_max: 0,
+            strict: false,
             properties: Vec::new(),
         }
     }

@@ -55,6 +55,7 @@ impl Status {
         }
         lines.push("lanes".to_owned());
         lines.extend(self.lanes.iter().flat_map(LaneStatus::plain));
+        lines.extend(self.held_plain());
         lines.push(self.journal.plain());
         lines.push(match self.dead_letters {
             0 => "dead letters none".to_owned(),
@@ -70,6 +71,28 @@ impl Status {
     }
 }
 
+impl Status {
+    /// Streams that wait behind a held head.
+    fn held_plain(&self) -> Vec<String> {
+        if self.held_streams == 0 {
+            return Vec::new();
+        }
+        let mut lines =
+            vec![format!("held         {} streams wait behind their first message", grouped(self.held_streams))];
+        lines.extend(self.held.iter().map(|held| {
+            format!(
+                "  {:<12} {} for {}: {}: {}",
+                held.listener,
+                held.sender,
+                spell(held.seconds),
+                held.failure,
+                held.why
+            )
+        }));
+        lines
+    }
+}
+
 impl LaneStatus {
     fn plain(&self) -> Vec<String> {
         let waiting = match (self.pending, self.oldest_seconds) {
@@ -82,9 +105,13 @@ impl LaneStatus {
         } else {
             String::new()
         };
+        let direct = match self.direct {
+            0 => String::new(),
+            senders => format!(", {} senders wait for their confirmation", grouped(senders)),
+        };
         let state = if self.trouble.is_some() { "TROUBLE" } else { "well" };
         let mut lines = vec![format!(
-            "  {:<12} {:<5} {state}: {waiting}, {} under way, {} delivered{dead}",
+            "  {:<12} {:<5} {state}: {waiting}{direct}, {} under way, {} delivered{dead}",
             self.backend,
             self.kind,
             grouped(self.in_flight),
@@ -100,6 +127,7 @@ impl LaneStatus {
             ));
             lines.push(format!("               {}", trouble.what_to_do));
         }
+        lines.extend(self.warnings.iter().map(|warning| format!("               warning: {warning}")));
         lines
     }
 }
@@ -107,14 +135,19 @@ impl LaneStatus {
 impl JournalStatus {
     fn plain(&self) -> String {
         let percent = self.used_bytes.saturating_mul(100) / self.capacity_bytes.max(1);
-        let full = if self.full { ", FULL: new events are refused or held" } else { "" };
+        let full = match (self.full, self.full_in_seconds) {
+            (true, _) => ", FULL: new events are refused or held".to_owned(),
+            (false, Some(seconds)) => format!(", full in {} at this rate", spell(seconds)),
+            (false, None) => String::new(),
+        };
+        let memory = if self.in_memory { " of memory" } else { "" };
         let lost = if self.corrupt_events > 0 {
             format!(", {} events LOST to damage", grouped(self.corrupt_events))
         } else {
             String::new()
         };
         format!(
-            "journal      {percent} % of {} used{full}, lsn {}, fsync p50 ≤ {} p99 ≤ {}{lost}",
+            "journal      {percent} % of {}{memory} used{full}, lsn {}, fsync p50 ≤ {} p99 ≤ {}{lost}",
             size(self.capacity_bytes),
             grouped(self.durable_lsn),
             micros(self.fsync_p50_us),

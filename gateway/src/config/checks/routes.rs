@@ -25,6 +25,7 @@ pub(super) fn check(draft: &Draft<'_>, found: &mut Found<'_>) {
         .collect();
     unreachable(&sound, found);
     mixed(&sound, found);
+    volatile(draft, &sound, found);
     for (node, route) in &sound {
         if let Some(at) = node.get("when") {
             missing(route, at, found);
@@ -81,6 +82,30 @@ fn mixed(routes: &[(&Node, &Route)], found: &mut Found<'_>) {
                 break;
             }
         }
+    }
+}
+
+/// What is in memory is not durable, whatever the route says.
+fn volatile(draft: &Draft<'_>, routes: &[(&Node, &Route)], found: &mut Found<'_>) {
+    let at = draft.tree.root.get("journal").and_then(|journal| journal.get("memory"));
+    let Some(at) = at.filter(|_| draft.journal.as_ref().is_some_and(|journal| journal.memory.is_some())) else {
+        return;
+    };
+    for (node, route) in routes.iter().filter(|(_, route)| route.ack == Ack::Durable) {
+        let said = node.get("ack");
+        let span = said.or(node.get("name")).map_or(node.span, |at| at.span);
+        let label = match said {
+            Some(_) => "nothing is durable in memory",
+            None => "its ack is durable, because it says nothing else",
+        };
+        let message = format!("route \"{}\" promises what a journal in memory cannot keep", route.name);
+        let fault = found.error(span, codes::VALUE, message);
+        found.push(
+            fault
+                .label(label)
+                .note(format!("journal.memory is on line {}", found.line(at.span)))
+                .help("write ack: delivered (every backend has it) or ack: received (a crash may lose it), or remove journal.memory"),
+        );
     }
 }
 
