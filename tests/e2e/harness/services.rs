@@ -63,7 +63,7 @@ impl Broker {
         let folder = tempfile::Builder::new().prefix("anygate-e2e-kafka.").tempdir().unwrap();
         run(&["start", folder.path().to_str().unwrap()], &[]);
         let text = fs::read_to_string(folder.path().join("env")).unwrap();
-        let address = text.trim().split_once('=').unwrap().1.to_owned();
+        let address = text.lines().find_map(|line| line.strip_prefix("ANYGATE_TEST_KAFKA=")).unwrap().to_owned();
         Some(Broker { folder, address })
     }
 
