@@ -17,14 +17,16 @@
 mod cursor;
 mod decode;
 mod encode;
+mod glance;
 mod show;
 
 use crate::{Attributes, ByteStr, Death, Door, Event, Headers, Message, Mode, TraceContext, Wants};
 use bytes::Bytes;
 use std::{fmt, time::SystemTime};
 
-pub use decode::{Glance, decode, decode_event, glance, id_of};
+pub use decode::{decode, decode_event};
 pub use encode::{Parts, encode_head, encode_head_with_id, encode_letter_head, encode_parts};
+pub use glance::{Glance, glance, id_of};
 pub use show::{write_dead_letter, write_record};
 
 /// The version of the body that this code writes, and the highest `min_reader` that it can read.
