@@ -16,7 +16,7 @@ listeners:
 routes:
   - { name: all, to: [bus] }
 backends:
-  bus: { kafka: { brokers: ["127.0.0.1:${DEAD_PORT:?}"], topic: t }, backlog: { max_size: 8MiB } }
+  bus: { kafka: { brokers: ["127.0.0.1:${DEAD_PORT:?}"], topic: t, backlog: { max_size: 8MiB } } }
 "#;
 
 #[test]
