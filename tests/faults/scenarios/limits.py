@@ -74,7 +74,8 @@ def date_of(r):
         connection.close()
 
 
-@scenario(ci=1)
+# Not in --ci: about one start in three hangs in libfaketime's own lock (MT build 0.9.10 under librdkafka's threads).
+@scenario(ci=0)
 def clock_jump(r):
     """The clock jumps 400 days ahead, an hour back, and home again; a kill while it is wrong."""
     offset = os.path.join(r.folder, "clock")

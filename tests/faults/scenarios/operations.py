@@ -31,7 +31,7 @@ def reload_under_load(r):
     r.prepare(config=config)
     r.go()
     for number in range(20):
-        write("max_body: 1MiB", f"max_body: {2 + number % 3}MiB")
+        write("max_body: 1MiB", f"max_body: {512 + number % 3 * 128}KiB")
         code, said = reload(r)
         if code != 0:
             r.faults.append(f"reload {number} ended with {code}: {said[-400:]}")
