@@ -110,6 +110,10 @@ fn ready_one<D: Disk>(inner: &Arc<Inner<D>>) -> Result<bool, Failure> {
     if files < inner.options.segments && grow(inner, files)? {
         return Ok(true);
     }
+    // A ring that could not grow for want of space uses again what it has, however small it is.
+    if recycle(inner)? {
+        return Ok(true);
+    }
     Ok(spill::oldest(inner)? && recycle(inner)?)
 }
 

@@ -134,6 +134,7 @@ def resend(r):
     r.progress("beside the resend")
 
 
+# Not in --ci: the kill alone makes copies in Kafka (delivery is at least once), and this round counts them as the resend's.
 @scenario(ci=0)
 def resend_after_kill(r):
     """With dedupe: what was acknowledged before a kill is sent again after it, and arrives once."""

@@ -196,7 +196,7 @@ def disk_full(r):
     r.caught_up("keep")
 
 
-@scenario(ci=0)
+@scenario(ci=1)
 def disk_full_draining(r):
     """Kafka stands still until the journal is full, the disk is full, Kafka goes on: the lane drains with no byte free."""
     disk, broker, down = Small(r), bring_back(r), time.time()
