@@ -116,8 +116,8 @@ class Campaign:
             if not os.listdir(self.folder):
                 os.rmdir(self.folder)
 
-    def one(self, scenario, seed):
-        """One round, whatever happens in it; its line and its sums."""
+    def one(self, scenario, seed, again=True):
+        """One round, whatever happens in it; its line and its sums. In --ci a round that proved nothing is repeated once."""
         row = self.rows.setdefault(scenario.name, Row())
         if row.skipped:
             return
@@ -138,6 +138,11 @@ class Campaign:
         if row.skipped:
             say(f"{scenario.name:22} SKIPPED: {row.skipped}")
             shutil.rmtree(folder, ignore_errors=True)
+            return
+        if code == verdict.VACUOUS and self.given.ci and again:
+            say(f"{scenario.name:22} proved nothing with seed {seed} ({'; '.join(report.vacuous)[:200]}): once more")
+            shutil.rmtree(folder, ignore_errors=True)
+            self.one(scenario, seed + 1, again=False)
             return
         row.add(report.figures if report else {}, code, seconds)
         self.tell(scenario, seed, this, report, code, why, seconds)
