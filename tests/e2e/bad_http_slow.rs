@@ -1,6 +1,6 @@
 //! 2,000 slow peers at once: silent, half a head, a body that drips, MQTT without a packet, answers that nobody reads. All are
 //! gone by their deadlines, memory stays in its bounds, and good traffic flows.
-use crate::harness::{eventually, gateway::Place, http::Connection, skip};
+use crate::harness::{eventually, gateway::Place, http::Connection, not_here};
 use std::{
     fs,
     io::{ErrorKind, Read, Write},
@@ -125,7 +125,7 @@ fn raise_files() -> bool {
 #[test]
 fn two_thousand_slow_peers_are_evicted_and_cost_little() {
     if !raise_files() {
-        return skip("no 4,096 open files, and prlimit cannot raise the limit");
+        return not_here("no 4,096 open files, and prlimit cannot raise the limit");
     }
     let place = Place::new(CONFIG);
     let running = place.start();

@@ -7,7 +7,7 @@ use crate::harness::{
     gateway::{Place, Running, binary},
     http::Connection,
     mqtt::{Client, Said},
-    skip,
+    not_here, skip,
 };
 use crate::thread::KEEP;
 use std::{
@@ -130,7 +130,7 @@ impl Small {
         if mounted.is_ok_and(|output| output.status.success()) {
             return Some(Small(at.to_owned()));
         }
-        skip("no right to mount a tmpfs");
+        not_here("no right to mount a tmpfs");
         None
     }
 
@@ -171,7 +171,7 @@ fn a_disk_without_room_to_start_is_said_plainly() {
 #[test]
 fn a_folder_of_somebody_else_is_said_plainly() {
     if !is_root() {
-        return skip("only root can take a right away from a child");
+        return not_here("only root can take a right away from a child");
     }
     let place = Place::with(KEEP);
     std::fs::create_dir_all(place.data_dir()).unwrap();
@@ -180,7 +180,7 @@ fn a_folder_of_somebody_else_is_said_plainly() {
     open_to_all(place.folder());
     let reads = Command::new(wrap[0]).args(&wrap[1..]).args(["test", "-x"]).arg(binary()).status();
     if !reads.is_ok_and(|status| status.success()) {
-        return skip("nobody else may run the binary where it lies");
+        return not_here("nobody else may run the binary where it lies");
     }
     let running = place.spawn_in(&wrap);
     assert_eq!(running.end(20).code(), Some(1), "{}", running.stderr());

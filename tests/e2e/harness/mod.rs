@@ -49,6 +49,12 @@ pub fn skip(why: &str) {
     eprintln!("SKIPPED: {why}");
 }
 
+/// Says why a test does less than it could, where no setup can help: the machine has no such thing, or not the right to it.
+pub fn not_here(why: &str) {
+    println!("SKIPPED: {why}");
+    eprintln!("SKIPPED: {why}");
+}
+
 /// A small random source with a fixed start (xorshift), so that a failure can be repeated.
 pub struct Dice(pub u64);
 
