@@ -13,7 +13,7 @@ use crate::{
 };
 use backends::{Backend, Events, Order, Outcome, Plugin, Why};
 use futures_util::{FutureExt, future::BoxFuture};
-use schemas::{AttributeFault, Event, EventView, ItemVerdict, Message, Refusal, Word};
+use schemas::{AttributeFault, EventView, ItemVerdict, Message, Refusal, Word};
 use std::{sync::Arc, time::Duration};
 use tower::{Service, ServiceExt};
 use transports::{Origin, Room, Submission};
@@ -210,19 +210,7 @@ impl Explainer {
         let mut records = Vec::new();
         for view in &item.views {
             for lane in bits(view.lanes).filter_map(|id| self.lanes.get(id)) {
-                let event = Event {
-                    lsn: 0,
-                    lanes: view.lanes,
-                    envelope: view.envelope.clone(),
-                    door: batch.door.clone(),
-                    headers: batch.headers.clone(),
-                    received: batch.received,
-                    trace: batch.trace,
-                    route: batch.route_name(view.route),
-                    level: item.level,
-                    key: schemas::order_key(&view.envelope),
-                    death: None,
-                };
+                let event = admit::event_of(batch, item, view);
                 let fields = self
                     .config
                     .backends

@@ -141,7 +141,11 @@ impl Admit {
     }
 
     fn direct_room(&self, direct: &[Event]) -> Result<(), Refusal> {
-        direct.iter().try_for_each(|event| self.shared.lanes().direct_room(event.lanes, event.envelope.size()))
+        if direct.is_empty() {
+            return Ok(());
+        }
+        let lanes = self.shared.lanes();
+        direct.iter().try_for_each(|event| lanes.direct_room(event.lanes, event.envelope.size()))
     }
 
     /// Hands direct events to their lanes. What was claimed for them stays open until they have ended: who resends one
@@ -168,10 +172,11 @@ impl Admit {
                 }
             });
         }
+        let lanes = self.shared.lanes();
         for event in direct {
             let direct =
                 Direct { event: Arc::new(event), slot: Arc::clone(&slot), deadline: batch.deadline, again_at: None };
-            self.shared.lanes().send_direct(&direct);
+            lanes.send_direct(&direct);
         }
         Some(slot)
     }
@@ -254,7 +259,13 @@ fn for_each_record<'b>(batch: &'b Batch, mut take: impl FnMut(&record::Parts<'_>
 /// The direct events of a batch: one per view of an item that is alive and not stored.
 fn direct_events(batch: &Batch) -> Vec<Event> {
     let is_direct = |item: &&Item| item.is_alive() && item.dead.is_none() && item.level == AckLevel::Delivered;
-    let event = |item: &Item, view: &View| Event {
+    let items = batch.items.iter().filter(is_direct);
+    items.flat_map(|item| item.views.iter().map(move |view| event_of(batch, item, view))).collect()
+}
+
+/// One view of an item as its lanes get it, without a place in the journal.
+pub(crate) fn event_of(batch: &Batch, item: &Item, view: &View) -> Event {
+    Event {
         lsn: 0,
         lanes: view.lanes,
         envelope: view.envelope.clone(),
@@ -266,9 +277,7 @@ fn direct_events(batch: &Batch) -> Vec<Event> {
         level: item.level,
         key: schemas::order_key(&view.envelope),
         death: None,
-    };
-    let items = batch.items.iter().filter(is_direct);
-    items.flat_map(|item| item.views.iter().map(move |view| event(item, view))).collect()
+    }
 }
 
 /// What the sender will be told, and the LSN that must be durable before it is true (0: nothing to wait for).
