@@ -134,6 +134,16 @@ impl Activity {
         self.refused.get().copied()
     }
 
+    /// The connection has to end: if a part of a head has come, the answer to it is the last one, and true is given.
+    pub(super) fn ends_with_next(&self) -> bool {
+        let began = self.half_head.load(Ordering::Relaxed) || self.head.load(Ordering::Relaxed) != 0;
+        let awaited = began && self.in_flight.load(Ordering::Relaxed) == 0;
+        if awaited {
+            self.grow_old();
+        }
+        awaited
+    }
+
     /// The peer is still sending something that nobody will read.
     pub(super) fn leaves_unread(&self) {
         self.unread.store(true, Ordering::Relaxed);

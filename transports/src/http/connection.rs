@@ -31,11 +31,13 @@ use std::{
 };
 use tokio::{
     net::TcpStream,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 /// A connection that was asked to end, with nothing in flight, is dropped after this time.
 const GOODBYE: Duration = Duration::from_secs(2);
+/// A connection as young as this has its first request on the way: a gateway that stops still waits for it that long.
+const NEWCOMER: Duration = Duration::from_secs(1);
 /// Bytes in flight to one HTTP/2 connection (its window), and to one of its streams.
 const H2_CONNECTION_WINDOW: u32 = 256 * 1024;
 const H2_STREAM_WINDOW: u32 = 64 * 1024;
@@ -67,9 +69,16 @@ impl Drop for Counted<'_> {
 impl Listener {
     /// Serves one connection until it ends.
     pub(super) async fn serve(self: Arc<Self>, mut stream: TcpStream, peer: SocketAddr, mut shutdown: Shutdown) {
+        let newcomer = Instant::now() + NEWCOMER.min(self.settings.drain_timeout);
+        let stopped = async {
+            shutdown.fired().await;
+            sleep_until(newcomer).await;
+        };
         let first = tokio::select! {
+            // In this order: what was read is not forgotten.
+            biased;
             first = timeout(self.settings.first_byte_timeout, sniff(&mut stream)) => first,
-            () = shutdown.fired() => return,
+            () = stopped => return,
         };
         // Silence, a peer that closed, or a broken connection: nobody is there to tell.
         let Ok(Ok(Some(sniffed))) = first else { return };
@@ -87,6 +96,10 @@ impl Listener {
     async fn serve_http1(&self, stream: TcpStream, sniffed: Sniffed, peer: SocketAddr, shutdown: Shutdown) {
         let shared = self.connection(peer, "1.1", Activity::new(true));
         let activity = Arc::clone(&shared.activity);
+        if shutdown.is_fired() {
+            // A newcomer's first request is answered in the first poll, and its answer says that it is the last.
+            activity.grow_old();
+        }
         let HttpSettings { head_max, headers_max, target_max, .. } = *self.settings;
         let guard = Guard::new(Limits { head_max, headers_max, target_max });
         let wire = Wire::new(stream, sniffed, Arc::clone(&activity));
@@ -161,17 +174,21 @@ impl Listener {
         let mut old_at = Some(Instant::now() + jittered(self.settings.max_connection_age));
         let mut stopping = false;
         poll_fn(|cx| {
-            if !stopping && (!asked || news.has_news()) && fired.as_mut().poll(cx).is_ready() {
-                stopping = true;
-                last = Some(Instant::now() + self.settings.drain_timeout);
-                goodbye(served.as_mut());
-            }
-            asked = true;
             loop {
                 if let Poll::Ready(ended) = served.as_mut().poll(cx) {
                     self.count(ended);
                     return Poll::Ready(());
                 }
+                // After the poll, which has taken in what came: a request on its way is answered.
+                if !stopping && (!asked || news.has_news()) && fired.as_mut().poll(cx).is_ready() {
+                    stopping = true;
+                    last = Some(Instant::now() + self.settings.drain_timeout);
+                    if !activity.ends_with_next() {
+                        goodbye(served.as_mut());
+                    }
+                    continue;
+                }
+                asked = true;
                 let (due, overdue) = self.due(activity, last, old_at);
                 if timer.deadline() > due {
                     timer.as_mut().reset(due);

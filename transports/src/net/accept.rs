@@ -23,6 +23,9 @@ use tokio::net::{TcpListener, TcpStream};
 /// How long the loop rests when the process can open no more files.
 const OUT_OF_FILES_REST: Duration = Duration::from_millis(100);
 
+/// Connections that are still accepted when the loop ends: as many as the system lets wait for one socket (`tokio`'s backlog).
+const WAITING_MAX: usize = 1024;
+
 /// File descriptors that connections leave to the journal, the backends and the admin address; at most a quarter of all.
 const FILES_RESERVED: u64 = 48;
 
@@ -115,8 +118,8 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// Accepts until `shutdown`, gives each connection to `serve` in a task of its own, and returns when the last one has
-    /// ended. `serve` must watch the signal itself.
+    /// Accepts until `shutdown`, and then those that the system has connected already; gives each connection to `serve` in a
+    /// task of its own, and returns when the last one has ended. `serve` must watch the signal itself.
     pub async fn run<F, S>(self, listening: Listening, mut shutdown: Shutdown, serve: S)
     where
         S: Fn(TcpStream, SocketAddr) -> F,
@@ -124,40 +127,40 @@ impl Acceptor {
     {
         let open = Arc::new(Open::default());
         let (alive, mut all_gone) = tokio::sync::mpsc::channel::<()>(1);
-        loop {
-            let accepted = tokio::select! {
-                accepted = listening.listener.accept() => accepted,
-                () = shutdown.fired() => break,
-            };
-            let (stream, peer) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    rest_after(&error).await;
-                    continue;
-                }
-            };
-            if takes_reserve(stream.as_raw_fd(), files_max()) {
-                self.gate.refused(Word::Overloaded);
-                continue;
-            }
-            let Some(place) = self.admit(&open, peer) else { continue };
-            // Answers are small and must leave at once.
-            if stream.set_nodelay(true).is_err() {
-                continue;
-            }
+        let take = |stream: TcpStream, peer| {
+            let Some(place) = self.admit(&open, &stream, peer) else { return };
             let connection = serve(stream, peer);
             let alive = alive.clone();
             tokio::spawn(async move {
                 connection.await;
                 drop((place, alive));
             });
+        };
+        loop {
+            let accepted = tokio::select! {
+                // In this order: once it is fired, whoever connects is for the listener that has the address next.
+                biased;
+                () = shutdown.fired() => break,
+                accepted = listening.listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => take(stream, peer),
+                Err(error) => rest_after(&error).await,
+            }
         }
-        drop(listening);
+        // The system has connected these already: closing the socket now would reset them.
+        for (stream, peer) in waiting(listening) {
+            take(stream, peer);
+        }
         drop(alive);
         let _closed = all_gone.recv().await;
     }
 
-    fn admit(&self, open: &Arc<Open>, peer: SocketAddr) -> Option<Place> {
+    fn admit(&self, open: &Arc<Open>, stream: &TcpStream, peer: SocketAddr) -> Option<Place> {
+        if takes_reserve(stream.as_raw_fd(), files_max()) {
+            self.gate.refused(Word::Overloaded);
+            return None;
+        }
         if let Err(refusal) = self.gate.admit(peer) {
             self.gate.refused(refusal.word);
             return None;
@@ -170,8 +173,21 @@ impl Acceptor {
         if place.is_none() {
             self.gate.refused(Word::Overloaded);
         }
-        place
+        // Answers are small and must leave at once.
+        place.filter(|_| stream.set_nodelay(true).is_ok())
     }
+}
+
+/// Closes the socket and gives the connections that waited to be accepted.
+fn waiting(listening: Listening) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
+    let socket = listening.listener.into_std().ok();
+    let accept = move || {
+        // Never waits: tokio's sockets do not block. An error ends it, as the empty queue does.
+        let (stream, peer) = socket.as_ref()?.accept().ok()?;
+        stream.set_nonblocking(true).ok()?;
+        Some((TcpStream::from_std(stream).ok()?, peer))
+    };
+    std::iter::from_fn(accept).take(WAITING_MAX)
 }
 
 /// How many files the process may have open, as `ulimit -n` says now; `None`: no limit.

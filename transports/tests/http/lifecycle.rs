@@ -66,6 +66,31 @@ async fn drain_answers_what_is_in_flight() {
 }
 
 #[tokio::test]
+async fn drain_answers_a_request_on_its_way() {
+    let server = start().await;
+    let mut half = server.connect().await;
+    let request = post("/events", "", "{}");
+    half.send(&request[..20]).await;
+    let mut used = server.connect().await;
+    used.send(post("/nowhere", "", "") + &request[..20]).await;
+    used.answer().await;
+    assert!(half.is_silent().await);
+    let mut newcomer = server.connect().await;
+    server.stop.send(true).unwrap();
+    assert!(newcomer.is_silent().await && half.is_silent_now().await && used.is_silent_now().await);
+    newcomer.send(&request).await;
+    half.send(&request[20..]).await;
+    used.send(&request[20..]).await;
+    for mut client in [newcomer, half, used] {
+        let answer = client.answer().await;
+        assert_eq!(status(&answer), "202");
+        assert!(answer.contains("connection: close"), "{answer}");
+        assert!(client.is_closed().await);
+    }
+    assert!(ended(server).await < Duration::from_secs(1));
+}
+
+#[tokio::test]
 async fn drain_ends_in_time_whatever_hangs() {
     let server =
         start_with(FakeGate::new(), HttpSettings { drain_timeout: Duration::from_millis(300), ..settings() }).await;
