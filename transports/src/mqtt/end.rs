@@ -26,6 +26,8 @@ pub enum End {
     TakenOver,
     /// The gateway is stopping.
     Stopping,
+    /// The connection has reached its age.
+    Old,
     /// No verdict in time: the outcome is unknown, so nothing is said.
     AnswerLate,
     /// The client does not read.

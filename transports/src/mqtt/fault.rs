@@ -54,6 +54,8 @@ pub mod code {
     pub const RETAIN: u8 = 0x9A;
     /// QoS not supported.
     pub const QOS: u8 = 0x9B;
+    /// Maximum connect time.
+    pub const CONNECT_TIME: u8 = 0xA0;
 }
 
 /// A broken rule of the protocol. MQTT 5 clients get its code in CONNACK or DISCONNECT; the connection closes.

@@ -176,9 +176,9 @@ impl<S: Stream> Link<S> {
     }
 
     /// Reads nothing more; the link ends when what was read has been handed over and answered.
-    pub fn stop(&mut self) {
+    pub fn stop(&mut self, end: End) {
         self.room_wanted = None;
-        self.close(End::Stopping);
+        self.close(end);
     }
 
     /// Leaves the registry: a successor may begin.
@@ -202,7 +202,9 @@ impl<S: Stream> Link<S> {
             match self.read(cx) {
                 Ok(()) => {}
                 // What was read before is handed over first.
-                Err(end @ (End::Closed | End::Broken | End::Left { .. } | End::Fault(_) | End::Stopping)) => {
+                Err(
+                    end @ (End::Closed | End::Broken | End::Left { .. } | End::Fault(_) | End::Stopping | End::Old),
+                ) => {
                     self.close(end);
                 }
                 Err(end) => return Err(end),
@@ -296,7 +298,9 @@ impl<S: Stream> Link<S> {
         let handed_over = self.queue.is_empty() && self.submitting.is_none();
         let done = match end {
             // Its reading side may be open: what is due is still sent.
-            End::Closed | End::Stopping => handed_over && self.answers.is_empty() && self.output.pending() == 0,
+            End::Closed | End::Stopping | End::Old => {
+                handed_over && self.answers.is_empty() && self.output.pending() == 0
+            }
             // A held message does not delay the end of a client that broke a rule.
             End::Fault(_) => self.queue.is_empty() || self.submitting.is_some(),
             End::Broken | End::Left { .. } | End::Refused(_) | End::TakenOver | End::AnswerLate | End::Stuck => {

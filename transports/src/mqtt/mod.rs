@@ -114,7 +114,7 @@ impl MqttListener {
     }
 
     /// Serves connections until `shutdown`; returns when the last one has ended. Each then stops reading, answers what was handed
-    /// over, and says DISCONNECT 0x8B (MQTT 5).
+    /// over, and says DISCONNECT 0x8B (MQTT 5); one that has reached its age does the same and says 0xA0.
     pub async fn serve(self, gate: Arc<dyn Gate>, shutdown: Shutdown) {
         let MqttListener { listening, settings, limits } = self;
         let sessions = MqttSessions::new(settings.get(), Arc::clone(&gate));

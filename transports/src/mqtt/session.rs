@@ -1,6 +1,9 @@
 //! A session: the link and the gateway's side of its messages, one at a time and in order; then the end.
 use super::{answer::Answer, end::End, fault::code, handshake::Counted, link::Link, message, stream::Stream};
-use crate::{Intake, Ticket, net::Shutdown};
+use crate::{
+    Intake, Ticket,
+    net::{Cause, Shutdown},
+};
 use schemas::{Message, Refusal, Word};
 use std::{
     future::poll_fn,
@@ -37,7 +40,7 @@ pub struct Session<S> {
     pub intake: Intake,
     /// The will, unless there is none.
     pub will: Option<Box<Testament>>,
-    /// Fired when the gateway stops.
+    /// Fired when the gateway stops, or the connection has reached its age.
     pub shutdown: Shutdown,
     /// Counts the connection as open until it is dropped.
     #[allow(dead_code, reason = "dropping it is its use")]
@@ -60,12 +63,15 @@ impl<S: Stream> Session<S> {
 
     async fn serve(&mut self) -> End {
         let Session { link, intake, shutdown, .. } = self;
-        let mut fired = pin!(shutdown.fired());
+        let mut cause = pin!(shutdown.cause());
         let mut stopping = false;
         let mut poll_link = |link: &mut Link<S>, cx: &mut Context<'_>| {
-            if !stopping && fired.as_mut().poll(cx).is_ready() {
+            if !stopping && let Poll::Ready(cause) = cause.as_mut().poll(cx) {
                 stopping = true;
-                link.stop();
+                link.stop(match cause {
+                    Cause::Stopping => End::Stopping,
+                    Cause::Age => End::Old,
+                });
             }
             link.poll(cx)
         };
@@ -102,6 +108,7 @@ impl<S: Stream> Session<S> {
             End::Refused(Answer::Disconnect(code, reason)) => (Some(*code), reason.clone()),
             End::TakenOver => (Some(code::TAKEN_OVER), String::new()),
             End::Stopping => (Some(code::SHUTTING_DOWN), Word::ShuttingDown.to_string()),
+            End::Old => (Some(code::CONNECT_TIME), "max_connection_age".to_owned()),
             End::Fault(fault) => {
                 // Silence refuses nothing.
                 if fault.code != code::KEEP_ALIVE {
@@ -209,7 +216,7 @@ async fn wait_for_room<S: Stream>(
     let reserve = pin!(intake.reserve(bytes));
     match beside(reserve, |cx| poll_link(link, cx)).await {
         Ok(Ok(permit)) => link.grant(permit.into_room()),
-        Ok(Err(refusal)) if refusal.word == Word::ShuttingDown => link.stop(),
+        Ok(Err(refusal)) if refusal.word == Word::ShuttingDown => link.stop(End::Stopping),
         Ok(Err(refusal)) => return Some(link.refused(&refusal)),
         Err(end) => return Some(end),
     }

@@ -46,7 +46,8 @@ pub struct MqttSettings {
     pub answer_timeout: Duration,
     /// How long a client may leave our answers unread. Default 10 s.
     pub write_timeout: Duration,
-    /// After this time, give or take a tenth, a connection ends as at a shutdown. Default: never.
+    /// After this time, give or take a tenth, a connection ends as at a shutdown, with DISCONNECT 0xA0 (maximum
+    /// connect time, MQTT 5 section 3.14.2.1). Default: never.
     pub max_connection_age: Option<Duration>,
     /// How long a stopping connection waits for the answers of what was handed over. Default 20 s.
     pub drain_timeout: Duration,

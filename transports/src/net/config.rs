@@ -226,8 +226,8 @@ pub struct ListenerLimits {
     /// How long a peer may leave its answers unread before its connection is closed.
     pub write_timeout: Period,
     /// After this time, give or take a tenth, a connection is ended so that its peer can come back, to another process perhaps.
-    /// HTTP: the next answer says `Connection: close` (HTTP/2: GOAWAY); 1 h by default. MQTT: as at a shutdown; by default
-    /// connections grow as old as they like.
+    /// HTTP: the next answer says `Connection: close` (HTTP/2: GOAWAY); 1 h by default. MQTT: what was
+    /// read is answered, then DISCONNECT 0xA0 (3.1.1: the connection closes); by default connections grow as old as they like.
     pub max_connection_age: Option<Period>,
 }
 

@@ -4,4 +4,4 @@ pub mod config;
 mod shutdown;
 
 pub use accept::{Acceptor, Current, Limits, Listening};
-pub use shutdown::{Shutdown, jittered};
+pub use shutdown::{Cause, Shutdown, jittered};

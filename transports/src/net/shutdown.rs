@@ -9,6 +9,15 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+/// Why a connection has to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The gateway, or the listener, stops.
+    Stopping,
+    /// This connection has reached its age; the next one is welcome.
+    Age,
+}
+
 /// Tells every connection that it has to end.
 #[derive(Clone, Debug)]
 pub struct Shutdown {
@@ -42,6 +51,11 @@ impl Shutdown {
 
     /// Waits until it is fired. Cancel safe.
     pub async fn fired(&mut self) {
+        let _either = self.cause().await;
+    }
+
+    /// Waits until it is fired, and says why. Cancel safe.
+    pub async fn cause(&mut self) -> Cause {
         let old = async {
             match self.end {
                 Some(end) => sleep_until(end).await,
@@ -49,9 +63,11 @@ impl Shutdown {
             }
         };
         tokio::select! {
+            // Where both are true, the end of all is what the peer has to know.
+            biased;
             // An error means that the switch is gone, which is the end as well.
-            _gone = self.stopping.wait_for(|fired| *fired) => {}
-            () = old => {}
+            _gone = self.stopping.wait_for(|fired| *fired) => Cause::Stopping,
+            () = old => Cause::Age,
         }
     }
 }
@@ -77,12 +93,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn age_fires_for_one_connection_only() {
-        let (_switch, shutdown) = Shutdown::channel();
+        let (switch, shutdown) = Shutdown::channel();
         let mut one = shutdown.clone().at_age(Duration::from_secs(10));
         let began = Instant::now();
         assert!(!one.is_fired());
-        one.fired().await;
+        assert_eq!(one.cause().await, Cause::Age);
         assert!((9..=11).contains(&began.elapsed().as_secs()));
         assert!(one.is_fired() && !shutdown.is_fired());
+        switch.send_replace(true);
+        assert_eq!(one.cause().await, Cause::Stopping, "the end of all is the more important news");
     }
 }

@@ -181,6 +181,24 @@ async fn shutdown_answers_what_was_handed_over() {
     assert_eq!(server.gate.budget().used(), 0);
 }
 
+/// 3.14.2.1: not 0x8B, because the server is as well as ever and the client may come back at once.
+#[tokio::test]
+async fn an_old_connection_is_answered_and_told_its_age() {
+    let age = Some(Duration::from_millis(700));
+    let server = server(MqttSettings { max_connection_age: age, ..MqttSettings::default() }).await;
+    server.gate.script(|_| Answer::Durable(1, receipt("e")));
+    let (mut client, mut old) = (server.v5().await, server.raw().await);
+    // Without a client identifier of its own: the other one has taken `c`.
+    old.send(b"\x10\x0c\0\x04MQTT\x04\x02\0\x3c\0\0").await;
+    old.expect(CONNACK_V3).await;
+    client.send(&publish_v5(1, "t", &[], b"x")).await;
+    until("a message", || server.gate.seen().len() == 1).await;
+    old.closes_with(b"").await;
+    server.gate.set_durable(1);
+    client.closes_with(&[puback(1), disconnect(0xa0, "max_connection_age")].concat()).await;
+    server.v5().await.ping().await;
+}
+
 #[tokio::test]
 async fn a_client_that_does_not_read_is_cut_off() {
     let settings = MqttSettings { write_timeout: Duration::from_millis(300), ..MqttSettings::default() };
