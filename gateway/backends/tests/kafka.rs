@@ -403,3 +403,32 @@ async fn events_that_cannot_be_records_are_refused_while_routing() {
     owned.properties = vec![("acks".to_owned(), "1".to_owned())];
     assert!(Kafka::start(owned).err().unwrap().contains("acks"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_producer_that_gets_no_report_while_brokers_answer_is_replaced() {
+    let cluster = cluster("t", 1);
+    let kafka = Kafka::start(KafkaSettings { stall: Duration::from_secs(1), ..settings(&cluster, "t") }).unwrap();
+    deliver(&kafka, events([event(1, "a", "x")])).await;
+    assert_eq!(kafka.probe().await, Ok(()));
+    // librdkafka tries this again for ever.
+    cluster.request_errors(RDKafkaApiKey::Produce, &[Code::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS; 5000]);
+    let stuck = tokio::spawn(kafka.deliver(events([event(2, "b", "x"), event(3, "c", "x")])));
+    let end = Instant::now() + Duration::from_secs(20);
+    while !stuck.is_finished() {
+        assert!(Instant::now() < end, "no way out: {:?}", kafka.figures());
+        // A lane asks when confirmations are slow.
+        assert_eq!(kafka.probe().await, Ok(()));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let outcomes = stuck.await.unwrap();
+    let Outcome::Retry(why) = &outcomes[0] else { panic!("{outcomes:?}") };
+    assert!(why.detail.contains("confirmed nothing") && why.detail.contains("twice"), "{why}");
+    cluster.clear_request_errors(RDKafkaApiKey::Produce);
+    until("the producer is replaced", || kafka.figures().contains(&("kafka_producers_replaced_total", 1.0))).await;
+    let end = Instant::now() + Duration::from_secs(15);
+    while word(&deliver(&kafka, events([event(2, "b", "x"), event(3, "c", "x")])).await[0]).0 != "done" {
+        assert!(Instant::now() < end, "the new producer does not work");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    kafka.close().await;
+}

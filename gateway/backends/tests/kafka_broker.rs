@@ -249,3 +249,34 @@ async fn a_broker_that_is_killed_and_comes_back_loses_and_reorders_nothing() {
     assert_eq!(found, expected, "every record once, in the order of the calls");
     kafka.close().await;
 }
+
+/// Sizes around the limit: what is sent is taken, and nothing that the broker would refuse is sent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_is_measured_as_the_broker_measures_it() {
+    const LIMIT: usize = 20_000;
+    let Some(broker) = broker() else { return };
+    let topic = create(&broker, "measured", 1, &[("max.message.bytes", &LIMIT.to_string())]).await;
+    let kafka = Kafka::start(settings(&broker, &topic)).unwrap();
+    while kafka.probe().await.is_err() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let replaced = || kafka.figures().iter().find(|(name, _)| name.contains("replaced")).map(|(_, value)| *value);
+    let before = replaced();
+    let mut largest = None;
+    for bytes in LIMIT - 1200..LIMIT {
+        let event = event_with(1, "e", &[], vec![b'x'; bytes]);
+        match &deliver(&kafka, events([event])).await[0] {
+            Outcome::Done(_) => largest = Some(bytes),
+            Outcome::Record(why) => {
+                assert_eq!(why.word, Word::TooLarge);
+                assert!(why.detail.contains(&format!("{} bytes in a batch of its own", LIMIT + 1)), "{bytes}: {why}");
+                break;
+            }
+            other => panic!("{bytes}: {other:?}"),
+        }
+    }
+    assert!(largest.is_some_and(|largest| largest < LIMIT - 100), "vacuous: {largest:?}");
+    assert_eq!(replaced(), before, "the broker refused something");
+    kafka.close().await;
+    delete(&broker, &topic).await;
+}

@@ -1,5 +1,5 @@
 //! What librdkafka tells us, on the producer's own thread: delivery reports, errors of the client, statistics, log lines.
-use super::{fault, reports::Reports, topic};
+use super::{fault, reports::Reports, said::Said, stall::Stall, topic};
 use crate::{Outcome, Position};
 use rdkafka::{
     ClientContext, Message as _, Statistics,
@@ -26,6 +26,18 @@ pub(crate) enum Alarm {
     Authentication(String),
     /// The topic takes less than one of our record batches.
     SmallerBatches,
+    /// Brokers answer, records are under way, and for this long there was no report.
+    Stalled(Duration),
+}
+
+impl Alarm {
+    /// Whether the next producer may come at once: brokers are there and have nothing against us.
+    pub(crate) fn is_at_once(&self) -> bool {
+        match self {
+            Alarm::SmallerBatches | Alarm::Stalled(_) => true,
+            Alarm::Fatal | Alarm::Authentication(_) => false,
+        }
+    }
 }
 
 /// A `batch.size` that no second record fits into.
@@ -45,6 +57,10 @@ pub(crate) struct Known {
     alarm: Mutex<Option<Alarm>>,
     last_error: Mutex<String>,
     statistics: Mutex<Option<Figures>>,
+    /// Whether the producer stands still.
+    pub(crate) stall: Stall,
+    /// librdkafka's last words.
+    pub(crate) said: Said,
 }
 
 /// The part of the statistics that is exported.
@@ -71,6 +87,8 @@ impl Known {
             alarm: Mutex::default(),
             last_error: Mutex::default(),
             statistics: Mutex::default(),
+            stall: Stall::default(),
+            said: Said::default(),
         }
     }
 
@@ -170,8 +188,10 @@ impl Context {
 
 impl ClientContext for Context {
     fn log(&self, _level: RDKafkaLogLevel, fac: &str, text: &str) {
-        // The lane logs changes of state once; librdkafka's repeats are for those who look for them.
+        // The lane logs changes of state once; librdkafka's repeats are for those who look for them, and for the moment when a
+        // producer is given up.
         tracing::debug!(target: "librdkafka", fac, "{text}");
+        self.known.said.note(fac, text);
     }
 
     fn stats(&self, statistics: Statistics) {
@@ -195,6 +215,7 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(target: "librdkafka", %error, "{reason}");
+        self.known.said.note("ERROR", reason);
         let code = fault::code(&error);
         // That all brokers are down comes after what happened to each of them and says less.
         if code == Code::AllBrokersDown {
@@ -226,6 +247,7 @@ impl ProducerContext for Context {
             Err((error, record)) => self.failed(fault::code(error), record.payload_len() + record.key_len()),
         };
         if let Some(outcome) = outcome {
+            self.known.stall.reported();
             self.reports.settle(ticket, outcome);
         }
     }

@@ -163,7 +163,13 @@ impl Line {
         let topic =
             self.recipe.topic.of(&event.view()).map_err(|fault| Outcome::Record(Why::new(fault.word, fault.detail)))?;
         let key = self.recipe.key(event);
-        let record = self.recipe.record(event, &topic, &key, ticket, scratch);
+        let (record, bytes) = self.recipe.record(event, &topic, &key, ticket, scratch);
+        let limit = self.known.limit.load(Ordering::Relaxed);
+        if bytes > limit {
+            // The broker would refuse it, and with it the producer's sequence and whatever shares its batch.
+            let detail = format!("the record takes {bytes} bytes in a batch of its own; the topic takes at most {limit}");
+            return Err(Outcome::Record(Why::new(Word::TooLarge, detail)));
+        }
         producer.send(record).map_err(|(error, _)| match fault::code(&error) {
             Code::QueueFull => Outcome::Retry(Why::new(Word::Overloaded, "the producer's queue is full").untaken()),
             code => fault::outcome(code, &topic),
@@ -194,7 +200,7 @@ impl Line {
             if let Some(alarm) = self.known.take_alarm() {
                 let calm = again.elapsed() > PAUSE_MAX;
                 pause = if calm { PAUSE } else { (pause * 2).min(PAUSE_MAX) };
-                again = Instant::now() + if alarm == Alarm::SmallerBatches { Duration::ZERO } else { pause };
+                again = Instant::now() + if alarm.is_at_once() { Duration::ZERO } else { pause };
                 self.take_out(producer, &alarm);
             } else if producer.is_none() && Instant::now() >= again {
                 self.put_in();
@@ -221,15 +227,37 @@ impl Line {
                 Word::BackendUnavailable,
                 "the producer is replaced: the topic takes smaller batches",
             )),
+            Alarm::Stalled(silence) => Outcome::Retry(Why::new(
+                Word::BackendUnavailable,
+                format!(
+                    "the producer is replaced: brokers answer, but confirmed nothing for {} s; what was under way is sent again, \
+                     and what of it had arrived is there twice",
+                    silence.as_secs()
+                ),
+            )),
         };
-        tracing::warn!(?alarm, ?outcome, "the Kafka producer is replaced");
+        tracing::warn!(backend = %self.settings.name, ?alarm, ?outcome, "the Kafka producer is replaced");
+        if !matches!(alarm, Alarm::SmallerBatches) {
+            self.tell();
+        }
         self.replaced.fetch_add(1, Ordering::Relaxed);
+        self.known.stall.begin_anew();
         {
             let mut state = self.lock();
             state.producer = None;
             state.instead = outcome.clone();
         }
         self.throw_out(&producer, &outcome);
+    }
+
+    /// What is known of a producer that is given up, in librdkafka's own words, so that somebody can find out why.
+    fn tell(&self) {
+        let backend = &self.settings.name;
+        let (records, error) = (self.reports.under_way(), self.known.last_error());
+        tracing::warn!(backend, records, error, figures = ?self.known.figures(), "what was under way, and what librdkafka said:");
+        for (age, line) in self.known.said.take() {
+            tracing::warn!(backend, seconds_ago = age.as_secs(), "librdkafka: {line}");
+        }
     }
 
     fn throw_out(&self, producer: &Producer, outcome: &Outcome) {

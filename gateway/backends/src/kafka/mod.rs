@@ -8,6 +8,9 @@
 //! * no record is given up because time passed (`message.timeout.ms=0`): while brokers are away, the futures wait. A call ends
 //!   early only when the producer must be replaced (a fatal error of the idempotent producer, a refused password) or is closed,
 //!   and then with a retry or a destination fault;
+//! * a record that is too large for the topic is found out before it is sent ([`size`]);
+//! * a producer that gets no report for 30 s although brokers answer is replaced: what was under way comes back as a retry, and
+//!   what of it had arrived is there twice. It is logged with librdkafka's last words ([`stall`]);
 //! * the same key goes to the same partition as with Java's client (`murmur2_random`);
 //! * topics are never made: a missing one is a destination fault within about ten seconds.
 //!
@@ -26,7 +29,10 @@ mod line;
 mod probe;
 mod record;
 mod reports;
+mod said;
 mod settings;
+mod size;
+mod stall;
 mod topic;
 
 pub use self::{

@@ -14,7 +14,10 @@ use rdkafka::{
     types::RDKafkaErrorCode as Code,
 };
 use schemas::Word;
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 /// How long each question may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -70,12 +73,17 @@ pub(crate) fn look(line: &Line, runtime: &tokio::runtime::Handle) -> Result<Opti
     let producer = line.producer()?;
     let topic = line.recipe.topic.fixed();
     let metadata = producer.client().fetch_metadata(topic, PATIENCE).map_err(|error| {
+        line.known.stall.begin_anew();
         let code = fault::code(&error);
         unreachable_why(line, code)
     })?;
     line.known.answered();
-    let Some(topic) = topic else { return Ok(None) };
+    let Some(topic) = topic else {
+        look_for_stall(line);
+        return Ok(None);
+    };
     let mut facts = of_topic(topic, &metadata)?;
+    look_for_stall(line);
     describe(line, topic, runtime, &mut facts);
     learn(&line.known, facts.max_message_bytes, &producer);
     drop(producer);
@@ -86,6 +94,14 @@ pub(crate) fn look(line: &Line, runtime: &tokio::runtime::Handle) -> Result<Opti
         ));
     }
     Ok(Some(facts))
+}
+
+/// Brokers have answered and the topic is there: then what is under way has to come to an end.
+fn look_for_stall(line: &Line) {
+    let waiting = line.reports.waiting() > 0;
+    if let Some(silence) = line.known.stall.look(waiting, line.settings.stall, Instant::now()) {
+        line.known.raise(Alarm::Stalled(silence));
+    }
 }
 
 fn unreachable_why(line: &Line, code: Code) -> Why {

@@ -1,5 +1,5 @@
 //! An event as a Kafka record: topic, key, value and headers, in binary or structured mode.
-use super::{settings::Mode, topic::TopicRule};
+use super::{settings::Mode, size::RecordSize, topic::TopicRule};
 use rdkafka::{
     message::{Header, OwnedHeaders},
     producer::BaseRecord,
@@ -46,7 +46,8 @@ impl Recipe {
         Ok(())
     }
 
-    /// About what the record takes without compression; rather less than more, for the broker has the last word.
+    /// About what the record takes without compression; rather less than more, for the record itself is measured before it is
+    /// sent ([`Recipe::record`]).
     fn least_size(&self, event: &EventView<'_>) -> usize {
         let data = event.envelope.data().len();
         let attributes = event.envelope.size() - data;
@@ -78,7 +79,7 @@ impl Recipe {
         }
     }
 
-    /// The record, borrowing from the event and the scratch.
+    /// The record, borrowing from the event and the scratch, and its size as the broker counts it: see [`RecordSize`].
     pub(crate) fn record<'r>(
         &self,
         event: &'r Event,
@@ -86,11 +87,13 @@ impl Recipe {
         key: &'r str,
         ticket: usize,
         scratch: &'r mut Scratch,
-    ) -> BaseRecord<'r, str, [u8], usize> {
+    ) -> (BaseRecord<'r, str, [u8], usize>, usize) {
         let trace_state = tracestate(event);
         let hop = binding::Hop { trace: event.delivery_span(self.backend), tracestate: trace_state };
         let mut headers = Some(OwnedHeaders::new_with_capacity(HEADERS));
+        let mut size = RecordSize::default();
         let mut add = |name: &str, value: &[u8]| {
+            size.header(name.len(), value.len());
             headers = headers.take().map(|headers| headers.insert(Header { key: name, value: Some(value) }));
         };
         let value = match self.mode {
@@ -105,7 +108,8 @@ impl Recipe {
                 Some(scratch.value.as_slice())
             }
         };
-        BaseRecord {
+        let bytes = size.batch(Some(key.len()), value.map(<[u8]>::len));
+        let record = BaseRecord {
             topic,
             partition: None,
             payload: value,
@@ -113,7 +117,8 @@ impl Recipe {
             timestamp: None,
             headers,
             delivery_opaque: ticket,
-        }
+        };
+        (record, bytes)
     }
 }
 

@@ -106,6 +106,11 @@ impl Reports {
         self.lock().open.len()
     }
 
+    /// Records without a report.
+    pub(crate) fn under_way(&self) -> usize {
+        self.lock().open.values().map(|call| call.left).sum()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Calls> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -90,6 +90,9 @@ pub struct KafkaSettings {
     pub queue_bytes: u64,
     /// How often the statistics are taken; zero: never. Default: 10 s.
     pub statistics: Duration,
+    /// How long brokers may answer and confirm nothing of what is under way before the producer is replaced by a new one. Doubles
+    /// up to sixteen-fold while that does not help. Default: 30 s, far above what a healthy cluster takes.
+    pub stall: Duration,
     /// Default: none.
     pub sasl: Option<Sasl>,
     /// Default: none, which is clear text.
@@ -118,6 +121,7 @@ impl KafkaSettings {
             queue_records: 100_000,
             queue_bytes: 64 << 20,
             statistics: Duration::from_secs(10),
+            stall: Duration::from_secs(30),
             sasl: None,
             tls: None,
             message_max: 0,
