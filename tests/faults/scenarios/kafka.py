@@ -165,18 +165,15 @@ def acl_taken(r):
         r.caught_up()
 
 
-@scenario(ci=0)
+@scenario(ci=1)
 def oversized_record(r):
-    """The topic takes small records only: large ones become dead letters of that backend, small ones arrive."""
+    """The topic takes small records only: large ones become dead letters of that backend, small ones arrive, none of them twice."""
     r.prepare(topic=Topic(r.campaign.kafka, f"faults-{r.run}", r.cleanup, max_message_bytes=str(OVERSIZED)))
     r.start()
-    r.min_acks, began = 40, time.time()
-    # Little load: each record that the broker refuses costs the idempotent producer a round of its own.
-    r.start_load({"http": (4, 80), "httpbatch": (1, 200), "mqtt": (2, 60)}, {"http_rate": 40, "mqtt_rate": 20})
+    r.start_load()
     r.progress("before the end", 400)
     # A probe may be one of the large ones.
     r.required_sinks = lambda producer: ("store",) if producer.endswith("probe") else r.sinks
-    r.causes.append(("refused records end the producer's sequence", began, time.time() + 60))
     r.caught_up()
     letters = r.metrics().sum("anygate_lane_dead_lettered_total", anygate_backend="bus")
     r.require(letters, "dead letters")

@@ -35,7 +35,7 @@ pub struct KafkaConfig {
     /// Always `all`; written only for readers who look for it.
     #[serde(default)]
     pub acks: KafkaAcks,
-    /// Compression of record batches.
+    /// Compression of record batches. What the topic takes (`max.message.bytes`) is compared with a record's size without it.
     #[serde(default)]
     pub compression: KafkaCompression,
     /// User name and password.
