@@ -167,7 +167,8 @@ impl Line {
         let limit = self.known.limit.load(Ordering::Relaxed);
         if bytes > limit {
             // The broker would refuse it, and with it the producer's sequence and whatever shares its batch.
-            let detail = format!("the record takes {bytes} bytes in a batch of its own; the topic takes at most {limit}");
+            let detail =
+                format!("the record takes {bytes} bytes in a batch of its own; the topic takes at most {limit}");
             return Err(Outcome::Record(Why::new(Word::TooLarge, detail)));
         }
         producer.send(record).map_err(|(error, _)| match fault::code(&error) {
