@@ -24,6 +24,7 @@ sys.path.insert(0, str(ROOT / "tests" / "judge"))
 sys.dont_write_bytecode = True
 import collect  # noqa: E402
 import main as judge  # noqa: E402
+import measure  # noqa: E402
 from gateway import Gateway  # noqa: E402
 
 SERVICES = ROOT / "tests" / "services"
@@ -62,20 +63,6 @@ def service(*words):
     if done.returncode:
         raise RuntimeError(f"kafka {' '.join(map(str, words))}: {done.stderr.strip()[-800:]}")
     return done.stdout
-
-
-def fdatasync_p99(folder):
-    """Milliseconds of one page and an fdatasync, on the disk that the journal is on."""
-    times, path = [], os.path.join(folder, "page")
-    file = os.open(path, os.O_CREAT | os.O_WRONLY)
-    for number in range(300):
-        os.pwrite(file, b"x" * 4096, number * 4096)
-        began = time.perf_counter()
-        os.fdatasync(file)
-        times.append((time.perf_counter() - began) * 1000)
-    os.close(file)
-    os.remove(path)
-    return statistics.quantiles(times, n=100)[98]
 
 
 class Ordered(threading.Thread):
@@ -129,30 +116,18 @@ class Isolation:
             raise RuntimeError(f"/metrics has no {name} for backend bus")
         return sum(wanted)
 
-    def rss_mib(self):
-        with open(f"/proc/{self.gateway.process.pid}/status", encoding="ascii") as status:
-            return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmRSS"))
-
     def bench(self, listener, seconds):
-        return subprocess.Popen([self.given.generator, "bench", "http", "--url",
-                                 f"http://127.0.0.1:{self.ports[listener]}/events", "--rate", f"{self.given.rate}/s",
-                                 "--connections", "16", "--size", str(self.given.size), "--for", f"{seconds}s", "--json"],
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return measure.Load(self.given.generator, "http", self.ports[listener], self.given.rate, seconds, size=self.given.size)
 
     def window(self, seconds):
         """Both loads for so long: (healthy report, stuck report, highest RSS in MiB)."""
         loads, highest = [self.bench("HEALTHY_PORT", seconds), self.bench("STUCK_PORT", seconds)], 0
-        while any(load.poll() is None for load in loads):
-            highest = max(highest, self.rss_mib())
+        while any(load.is_running() for load in loads):
+            highest = max(highest, measure.rss_mib(self.gateway.process.pid))
             time.sleep(0.25)
-        reports = []
-        for load in loads:
-            out, error = load.communicate()
-            if not out.strip():
-                raise RuntimeError(f"the load generator ended with {load.returncode}: {error.strip()[-500:]}")
-            reports.append(json.loads(out))
-        self.stuck_acked += reports[1]["acked"]
-        return reports[0], reports[1], highest
+        healthy, stuck = (load.report() for load in loads)
+        self.stuck_acked += stuck["acked"]
+        return healthy, stuck, highest
 
     def calm(self):
         healthy, stuck, rss = self.window(self.given.seconds)
@@ -194,8 +169,7 @@ class Isolation:
             rate = (delivered - begin[1]) / max(time.monotonic() - begin[0], 0.001)
         finally:
             for load in loads:
-                load.terminate()
-                load.communicate()
+                load.stop()
         self.recoveries.append({"delivered": delivered - begin[1], "per_second": rate})
         say(f"the broker is back: drained at {rate:.0f}/s while {self.given.rate}/s came in")
 
@@ -205,7 +179,7 @@ class Isolation:
         ordered = Ordered(self.ports["STUCK_PORT"])
         ordered.start()
         self.window(3)  # warm
-        sync = fdatasync_p99(self.folder)
+        sync = measure.fdatasync_p99(self.folder)
         for _ in range(self.given.windows // 2):
             self.calm()
             self.outage()
@@ -234,8 +208,8 @@ class Isolation:
         ids = [record.attributes.get("id", "") for record in found]
         arrived = {name for name in ids if name.startswith("ordered-")}
         checks = [
-            ("healthy events not acknowledged", sum(w["healthy"]["sent"] + w["healthy"]["behind"] - w["healthy"]["acked"] for w in self.windows), 0),
-            ("stuck events not acknowledged", sum(w["stuck"]["sent"] + w["stuck"]["behind"] - w["stuck"]["acked"] for w in self.windows), 0),
+            ("healthy events not acknowledged", sum(measure.unanswered(w["healthy"]) for w in self.windows), 0),
+            ("stuck events not acknowledged", sum(measure.unanswered(w["stuck"]) for w in self.windows), 0),
             ("healthy p50 in outages, ms", median(out, "p50"), bounds["p50"] * median(calm, "p50") + slack),
             ("healthy p99 in outages, ms", median(out, "p99"), bounds["p99"] * median(calm, "p99") + sync + slack),
             ("RSS above the calm window before, MiB", max(w["rss_mib"] - c["rss_mib"] for c, w in zip(calm, out)), RSS_MORE_MIB),
@@ -251,8 +225,7 @@ class Isolation:
             ("drain rate, events/s", min(r["per_second"] for r in self.recoveries), DRAIN_FACTOR * self.given.rate),
             ("events that waited at the end of an outage", min(w["pending"] for w in out), self.given.rate),
         ]
-        rows = [(what, value, f"≤ {bound:.6g}", value is not None and value <= bound) for what, value, bound in checks]
-        rows += [(what, value, f"≥ {bound:.6g}", value >= bound) for what, value, bound in least]
+        rows = [measure.at_most(*check) for check in checks] + [measure.at_least(*check) for check in least]
         return rows, {"windows": self.windows, "recoveries": self.recoveries, "spilled": spilled, "fdatasync_p99_ms": sync,
                       "copies": len(ids) - len(set(ids)), "records": len(ids)}
 
@@ -289,11 +262,10 @@ def main():
             raise
         finally:
             run.close()
-    for what, value, bound, holds in rows:
-        print(f"{'ok    ' if holds else 'FAILED'} {what:<52} {value:>12.6g}   {bound}")
+    held = measure.print_checks(rows)
     if given.json:
         given.json.write_text(json.dumps({"checks": rows, **measured}, indent=1) + "\n")
-    return 0 if all(row[3] for row in rows) else 1
+    return 0 if held else 1
 
 
 if __name__ == "__main__":
