@@ -1,7 +1,7 @@
 //! Budgets that do not depend on the machine: allocations per event, copies of a payload, system calls per group.
 //!
 //! A limit here is what was measured and a little room; whoever makes it smaller writes the smaller number. Instructions per
-//! event need an optimised build: `tests/bench/instructions`.
+//! event need an optimised build, and copies in front of the door need a socket: `tests/bench/instructions`.
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss, missing_docs)]
 
 use allocation_counter::{AllocationInfo, measure};
