@@ -5,6 +5,9 @@ import statistics
 import time
 from pathlib import Path
 
+import kafka
+from servers import free_port
+
 CONNECTIONS = 1000
 PROBE = b"GET /readyz HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n"
 POST = b'POST /events/com.acme.idle HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}'
@@ -67,6 +70,11 @@ def measure(bench):
     """All rows, each in a process of its own; as many rounds as the other figures."""
     rounds = range(bench.options.rounds)
     yield row("start until ready, empty journal", [ready_ms(bench.gateway) for _ in rounds], "ms", "≤ 100")
+    with bench.scratch() as folder:
+        events = kafka.fill(bench, folder)
+        dead = {"brokers": f"127.0.0.1:{free_port()}", "topic": "unknown", "mode": "structured", "ack": "durable"}
+        starts = [ready_ms(lambda: bench.gateway(kafka.CONFIG, folder=folder, **dead)) for _ in rounds]
+        yield row(f"start until ready, {events:,} events waiting for a Kafka that is away", starts, "ms", "≤ 1000")
     idle = []
     for _ in rounds:
         server = bench.gateway()

@@ -7,7 +7,21 @@ BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 def ratio(figure, who):
     """Anygate's rate against another's of the same rounds."""
     ours, other = figure["servers"].get("anygate"), figure["servers"].get(who)
-    return f"{ours['rate'] / other['rate']:.2f} ×" if ours and other and who != "anygate" else ""
+    return f"{ours['rate'] / other['rate']:.2f} ×" if ours and other and not who.startswith("anygate") else ""
+
+
+def times(result):
+    return f"{result['p50_ms']:.2f} / {result['p99_ms']:.2f}" if "p50_ms" in result else "–"
+
+
+def lags(figure):
+    """What waited in the lane, for figures that have one under load."""
+    for who, result in figure["servers"].items():
+        if "lag_end" in result:
+            yield (
+                f"{figure['name']}: {who} accepted {result['accepted']:,.0f} events/s; events in the lane after half of the time "
+                f"{result['lag_half']:,.0f}, after three quarters {result['lag_most']:,.0f}, at the end {result['lag_end']:,.0f}."
+            )
 
 
 def rows(figure):
@@ -18,7 +32,7 @@ def rows(figure):
         spread = f"{result['low']:,.0f} – {result['high']:,.0f}"
         yield (
             f"| {name} | {who} | {result['rate']:,.0f} | {spread} | {result['cpu_us']:.2f} ({result['user_us']:.2f}) "
-            f"| {result['p50_ms']:.2f} / {result['p99_ms']:.2f} | {ratio(figure, who)} |"
+            f"| {times(result)} | {ratio(figure, who)} |"
         )
         first = False
     for note in figure["notes"]:
@@ -44,7 +58,7 @@ def surroundings(measured):
         f"commit {about['commit']}{state}; {about['rustc']}.{broker} "
         f"Medians of {measured['rounds']} round(s) of {measured['seconds']:g} s, contestants in turn. "
         "The load generator runs on the same cores. "
-        f"`fdatasync` of one page: {disks} (before, after). Load average {loads(begin)} before, {loads(end)} after.",
+        f"`fdatasync` of one page: {disks} (before, after). Load average {loads(begin)} before, {loads(end)} after. All of it took {measured['took'] / 60:.0f} minutes.",
     ]
     if begin["load"][0] > 0.7:
         lines.append(
@@ -82,14 +96,19 @@ def markdown(measured):
             "Every answer of anygate is `durable`: the event's `fdatasync` has returned. *Reference* reads the body and answers after a "
             "group-committed `fdatasync`, without looking at a byte: the floor of HTTP plus disk "
             "([source](gateway/examples/reference.rs)). *Bare hyper* writes nothing at all. Sizes are those of an event's data. "
-            "CPU is the server's own, user and system, from `/proc`.",
+            "CPU is the server's own, user and system, from `/proc`. *Kafka lane*: all events from the first request until the lane is "
+            "empty; *alone*: what an earlier run left in the journal, its CPU with the start of the process. *librdkafka alone* sends the very "
+            "records that the gateway made, in a process that does nothing else "
+            "([source](gateway/backends/examples/producer.rs)); its CPU holds the generator's.",
         ]
+        for figure in measured["figures"]:
+            lines += [line for remark in lags(figure) for line in ("", remark)]
     lines += resting(measured.get("quiet", []))
     for crate in measured["crates"]:
         lines += ["", f"`{crate['command']}`", "", "```text", crate["output"] or f"failed: {crate.get('error')}", "```"]
     if measured["figures"]:
         lines += ["", "All of it again: `tests/bench/run`. One figure by hand, against `anygate run` with a `null` backend:", "", "```sh"]
-        lines += [figure["command"] for figure in measured["figures"]]
+        lines += dict.fromkeys(figure["command"] for figure in measured["figures"])
         lines += ["```"]
     return "\n".join(lines)
 
