@@ -61,6 +61,7 @@ pub(crate) fn open<D: Disk>(inner: &Inner<D>, lane: LaneId, piece: &Piece) -> io
         entered: header.and_then(|header| header.entered),
         created: 0,
         sealed: true,
+        keyed: true,
     }))
 }
 

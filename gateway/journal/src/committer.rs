@@ -90,7 +90,7 @@ fn write<D: Disk>(inner: &Inner<D>, filled: &mut Filled) -> Result<(), Failure> 
         inner.accounts[share.lane].enter(share.bytes);
     }
     inner.unowed.enter(unowed);
-    hold(&inner.ring).publish(&header, &counts);
+    hold(&inner.ring).publish(&header, &counts, filled.keyed);
     inner.mark.advance(header.last());
     inner.counters.groups.fetch_add(1, Relaxed);
     inner.counters.events.fetch_add(u64::from(header.count), Relaxed);

@@ -112,13 +112,13 @@ pub(crate) fn has<D: Disk>(inner: &Inner<D>, number: u64) -> bool {
 pub(crate) fn tend<D: Disk>(inner: &Arc<Inner<D>>) -> Result<(), Failure> {
     let Some(key_of) = inner.options.key_of.clone() else { return Ok(()) };
     let done = hold(&inner.ids).done;
-    let lack: Vec<u64> = {
+    let lack: Vec<(u64, bool)> = {
         let ring = hold(&inner.ring);
-        ring.segments.iter().filter(|s| s.sealed && s.about.number > done).map(|s| s.about.number).collect()
+        ring.segments.iter().filter(|s| s.sealed && s.about.number > done).map(|s| (s.about.number, s.keyed)).collect()
     };
-    for number in lack {
+    for (number, keyed) in lack {
         let failed = |e: &io::Error| Failure::new(format!("write {}", dir(inner).join(ids::name(number)).display()), e);
-        match write(inner, number, &key_of) {
+        match write(inner, number, keyed.then_some(&key_of)) {
             Ok(head) => {
                 let mut files = hold(&inner.ids);
                 files.known.push_back(head);
@@ -139,14 +139,15 @@ pub(crate) fn tend<D: Disk>(inner: &Arc<Inner<D>>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn write<D: Disk>(inner: &Arc<Inner<D>>, number: u64, key_of: &KeyOf) -> io::Result<Head> {
+/// Writes the file of a segment; without `key_of` that of one whose events have no ids.
+fn write<D: Disk>(inner: &Arc<Inner<D>>, number: u64, key_of: Option<&KeyOf>) -> io::Result<Head> {
     let (disk, dir) = (&inner.disk, dir(inner));
     disk.create_dir(&dir)?;
     disk.sync_dir(&inner.options.dir)?;
     backlog::gone(disk.remove(&dir.join(TEMPORARY)))?;
     let file = disk.open(&dir.join(TEMPORARY), Open::Create)?;
     let mut head = Head { number, newest: 0, count: 0 };
-    let (mut rows, mut at, mut crc) = (Vec::with_capacity(STEP + ids::ROW), ids::HEAD as u64, inner.seed);
+    let (mut rows, mut at, mut crc) = (Vec::new(), ids::HEAD as u64, inner.seed);
     let mut flush = |rows: &mut Vec<u8>, crc: &mut u32| -> io::Result<()> {
         file.write_at(rows, at)?;
         *crc = crc32c::crc32c_append(*crc, rows);
@@ -154,11 +155,13 @@ fn write<D: Disk>(inner: &Arc<Inner<D>>, number: u64, key_of: &KeyOf) -> io::Res
         rows.clear();
         Ok(())
     };
-    each(inner, number, key_of, |id| {
-        ids::row(&mut rows, &id.key, id.lsn.0, id.time);
-        (head.newest, head.count) = (head.newest.max(id.time), head.count + 1);
-        if rows.len() >= STEP { flush(&mut rows, &mut crc) } else { Ok(()) }
-    })?;
+    if let Some(key_of) = key_of {
+        each(inner, number, key_of, |id| {
+            ids::row(&mut rows, &id.key, id.lsn.0, id.time);
+            (head.newest, head.count) = (head.newest.max(id.time), head.count + 1);
+            if rows.len() >= STEP { flush(&mut rows, &mut crc) } else { Ok(()) }
+        })?;
+    }
     rows.extend_from_slice(&head.tail(crc32c::crc32c_append(crc, &rows)));
     flush(&mut rows, &mut crc)?;
     file.write_at(&head.encode(), 0)?;

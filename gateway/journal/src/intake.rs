@@ -28,11 +28,13 @@ pub(crate) struct Filled {
     pub first: u64,
     /// It begins a new segment.
     pub fresh: bool,
+    /// An event may have a dedupe id.
+    pub keyed: bool,
 }
 
 impl Filled {
     pub(crate) fn empty() -> Self {
-        Self { buf: vec![0; HEADER], rows: Vec::new(), lanes: Vec::new(), first: 0, fresh: false }
+        Self { buf: vec![0; HEADER], rows: Vec::new(), lanes: Vec::new(), first: 0, fresh: false, keyed: false }
     }
 
     /// Made empty again; a buffer that one burst made large is given back.
@@ -45,6 +47,7 @@ impl Filled {
         self.buf.resize(HEADER, 0);
         self.rows.clear();
         self.lanes.clear();
+        self.keyed = false;
     }
 
     fn on_disk(&self) -> u64 {
@@ -60,8 +63,10 @@ pub(crate) struct Intake {
     next: u64,
     limit: usize,
     segment_room: u64,
-    /// Bytes left in the active segment behind everything that was taken.
+    /// Bytes left in the active segment behind everything that was taken, and already zeros on the disk.
     tail: u64,
+    /// Bytes behind these that are only reserved: a sync there takes longer, so they are used only while no segment is ready.
+    raw: u64,
     /// Segments that are ready.
     pub spares: usize,
     /// The helper cannot make another.
@@ -73,7 +78,7 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    pub(crate) fn new(next: u64, limit: usize, segment_size: u64, tail: u64) -> Self {
+    pub(crate) fn new(next: u64, limit: usize, segment_size: u64, tail: u64, raw: u64) -> Self {
         let segment_room = segment_size - PAGE64;
         Self {
             filled: Filled::empty(),
@@ -81,6 +86,7 @@ impl Intake {
             limit,
             segment_room,
             tail,
+            raw,
             spares: 0,
             exhausted: false,
             closed: None,
@@ -112,7 +118,7 @@ impl Intake {
         if rows + entries > MAX_EVENTS || together > self.limit {
             return Err(Closed::Busy);
         }
-        if pages(together) as u64 > self.tail && self.spares == 0 {
+        if pages(together) as u64 > self.tail + self.raw && self.spares == 0 {
             return Err(if self.exhausted { Closed::Full } else { Closed::Busy });
         }
         Ok(())
@@ -134,6 +140,7 @@ impl Intake {
             filled.buf.extend_from_slice(entry.payload);
             filled.rows.push(Row { offset, size: len | entry.unowed, crc: entry.crc });
             filled.lanes.push(entry.lanes);
+            filled.keyed |= entry.keyed;
         }
         self.next += entries.len() as u64;
         Ok(self.next - 1)
@@ -146,13 +153,22 @@ impl Intake {
         }
         let mut filled = std::mem::replace(&mut self.filled, empty.take().unwrap_or_else(Filled::empty));
         let len = filled.on_disk();
+        if len > self.tail && self.spares == 0 {
+            // All that is left is one room from here on.
+            self.tail += std::mem::take(&mut self.raw);
+        }
         filled.fresh = len > self.tail;
         if filled.fresh {
             self.spares -= 1;
-            self.tail = self.segment_room;
+            (self.tail, self.raw) = (self.segment_room, 0);
         }
         self.tail -= len;
         Some((filled, self.wakers()))
+    }
+
+    /// Somebody waits for room, or soon will: the next segment is wanted in a hurry.
+    pub(crate) fn is_pressed(&self) -> bool {
+        self.spares == 0 && (self.tail < self.segment_room / 8 || !self.waiting.is_empty())
     }
 
     /// Those who wait for room, to be woken outside the lock.

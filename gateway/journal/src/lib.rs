@@ -12,7 +12,7 @@
 //! [`Closed::Full`].
 //!
 //! Where to read on: `format` has the bytes, `recovery` what a start does, `committer` the one thread that writes,
-//! `watermark` how waiters wake, `tend` how segments are used again, `spill` how a backlog is written, `reader` how it is read,
+//! `watermark` how waiters wake, `tend` how segments are used again, `grow` how they are made, `spill` how a backlog is written, `reader` how it is read,
 //! `disk` what is asked of a disk.
 
 mod account;
@@ -21,6 +21,7 @@ mod committer;
 pub mod disk;
 mod error;
 mod format;
+mod grow;
 mod ids;
 mod inner;
 mod intake;

@@ -144,19 +144,22 @@ pub struct Encoded<'a> {
     pub lanes: u64,
     /// See [`Encoded::unowed`].
     pub(crate) unowed: u32,
+    /// See [`Encoded::unkeyed`].
+    pub(crate) keyed: bool,
 }
 
 impl<'a> Encoded<'a> {
     /// A body in one slice.
     #[must_use]
     pub fn new(body: &'a [u8], lanes: u64) -> Self {
-        Self { head: body, payload: &[], crc: crc32c::crc32c(body), lanes, unowed: 0 }
+        Self { head: body, payload: &[], crc: crc32c::crc32c(body), lanes, unowed: 0, keyed: true }
     }
 
     /// A body in two slices.
     #[must_use]
     pub fn gathered(head: &'a [u8], payload: &'a [u8], lanes: u64) -> Self {
-        Self { head, payload, crc: crc32c::crc32c_append(crc32c::crc32c(head), payload), lanes, unowed: 0 }
+        let crc = crc32c::crc32c_append(crc32c::crc32c(head), payload);
+        Self { head, payload, crc, lanes, unowed: 0, keyed: true }
     }
 
     /// The same for a dead letter whose sender got no receipt (QoS 0, no confirms, UDP): it counts for
@@ -164,6 +167,14 @@ impl<'a> Encoded<'a> {
     #[must_use]
     pub const fn unowed(mut self) -> Self {
         self.unowed = group::UNOWED;
+        self
+    }
+
+    /// The same for a body that `Options::key_of` would find no dedupe id in. A segment that has no others is not read again
+    /// for ids. Without this it is.
+    #[must_use]
+    pub const fn unkeyed(mut self) -> Self {
+        self.keyed = false;
         self
     }
 

@@ -26,6 +26,8 @@ pub(crate) struct Segment<F> {
     pub created: u64,
     /// Nothing more is written to it.
     pub sealed: bool,
+    /// Events in it may have dedupe ids: not known of what was there at the start, so that is read.
+    pub keyed: bool,
 }
 
 impl<F> Clone for Segment<F> {
@@ -37,6 +39,7 @@ impl<F> Clone for Segment<F> {
             entered: self.entered.clone(),
             created: self.created,
             sealed: self.sealed,
+            keyed: self.keyed,
         }
     }
 }
@@ -87,11 +90,12 @@ impl<F> Ring<F> {
     }
 
     /// A group of the active segment is durable.
-    pub(crate) fn publish(&mut self, header: &GroupHeader, counts: &[Share]) {
+    pub(crate) fn publish(&mut self, header: &GroupHeader, counts: &[Share], keyed: bool) {
         if let Some(active) = self.segments.back_mut() {
             active.about.end += header.len() as u64;
             active.about.last = header.last();
             active.about.lanes |= header.lanes;
+            active.keyed |= keyed;
         }
         for share in counts {
             self.entered.events[share.lane] += share.events;
@@ -112,6 +116,7 @@ impl<F> Ring<F> {
             entered: Some(Box::new(self.entered.clone())),
             created,
             sealed: false,
+            keyed: false,
         });
     }
 }

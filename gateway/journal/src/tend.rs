@@ -13,12 +13,12 @@ use std::{
 
 use crate::{
     Failure, LANES, LaneId, Notice, backlog,
-    disk::{Disk, DiskFile, Open},
+    disk::{Disk, DiskFile},
     format::{
         cursor::{self, MAX_RANGES},
         segment::Sealed,
     },
-    ids,
+    grow, ids,
     inner::{Inner, wake},
     ring::Blank,
     spill,
@@ -29,7 +29,6 @@ use crate::{
 const READY: usize = 2;
 /// When the ring is full, look again after this.
 const PATIENCE: Duration = Duration::from_millis(5);
-const TEMPORARY: &str = "next.tmp";
 
 /// The helper's thread.
 pub(crate) fn run<D: Disk>(inner: &Arc<Inner<D>>) {
@@ -80,6 +79,9 @@ pub(crate) fn step<D: Disk>(inner: &Arc<Inner<D>>, cursors: bool) -> Result<(), 
             break;
         }
     }
+    if hold(&inner.bell).stop {
+        return Ok(());
+    }
     let full = hold(&inner.ring).spares.is_empty();
     if inner.full.swap(full, Ordering::Relaxed) != full {
         inner.notice(if full { &Notice::RingFull } else { &Notice::RingRoom });
@@ -107,7 +109,7 @@ fn ready_one<D: Disk>(inner: &Arc<Inner<D>>) -> Result<bool, Failure> {
     if files >= inner.options.keep && recycle(inner)? {
         return Ok(true);
     }
-    if files < inner.options.segments && grow(inner, files)? {
+    if files < inner.options.segments && grow::grow(inner, files)? {
         return Ok(true);
     }
     // A ring that could not grow for want of space uses again what it has, however small it is.
@@ -174,73 +176,31 @@ fn reuse<D: Disk>(inner: &Inner<D>, blank: Blank<D::File>) -> Result<bool, Failu
     let size = inner.options.segment_size;
     let work = || -> io::Result<()> {
         if blank.file.len()? < size {
-            blank.file.zero(size)?;
-            blank.file.sync_data()?;
+            grow::fill(inner, &blank.file)?;
         }
         inner.disk.rename(&from, &to)?;
         inner.disk.sync_dir(&inner.journal_dir())
     };
-    work().map_err(|e| Failure::new(format!("rename {} to {}", from.display(), to.display()), &e))?;
+    match work() {
+        Ok(()) => {}
+        // The journal ends. The next start finds the file as it is.
+        Err(e) if e.kind() == io::ErrorKind::Interrupted => {
+            hold(&inner.ring).in_hand -= 1;
+            return Ok(false);
+        }
+        Err(e) => return Err(Failure::new(format!("rename {} to {}", from.display(), to.display()), &e)),
+    }
     add(inner, Blank { number, file: blank.file });
     Ok(true)
 }
 
-fn grow<D: Disk>(inner: &Inner<D>, files: usize) -> Result<bool, Failure> {
-    // Told once: `full` is set after the first time.
-    let no_space = |error: String| {
-        if !inner.full.load(Ordering::Relaxed) {
-            inner.notice(&Notice::NoSpace { segments: files, error });
-        }
-    };
-    if inner.disk.free(&inner.options.dir).is_ok_and(|free| free < inner.options.segment_size) {
-        no_space("the file system has less room than a segment takes".into());
-        return Ok(false);
-    }
-    hold(&inner.ring).in_hand += 1;
-    let number = next_number(inner);
-    match make_segment(&inner.disk, &inner.options, number, true) {
-        Ok(file) => {
-            add(inner, Blank { number, file });
-            Ok(true)
-        }
-        Err(e) if spill::is_no_room(&e) => {
-            hold(&inner.ring).in_hand -= 1;
-            let _ = inner.disk.remove(&inner.journal_dir().join(TEMPORARY));
-            no_space(e.to_string());
-            Ok(false)
-        }
-        Err(e) => Err(Failure::new(format!("make {}", inner.segment_path(number).display()), &e)),
-    }
-}
-
-/// A new file under its final name, with its room taken, all of it durable.
-pub(crate) fn make_segment<D: Disk>(
-    disk: &D,
-    options: &crate::Options,
-    number: u64,
-    zeroed: bool,
-) -> io::Result<D::File> {
-    let dir = options.dir.join("journal");
-    let temporary = dir.join(TEMPORARY);
-    let file = disk.open(&temporary, Open::Create)?;
-    if zeroed {
-        file.zero(options.segment_size)?;
-    } else {
-        file.reserve(options.segment_size)?;
-    }
-    file.sync_data()?;
-    disk.rename(&temporary, &dir.join(crate::format::segment::name(number)))?;
-    disk.sync_dir(&dir)?;
-    Ok(file)
-}
-
-fn next_number<D: Disk>(inner: &Inner<D>) -> u64 {
+pub(crate) fn next_number<D: Disk>(inner: &Inner<D>) -> u64 {
     let mut ring = hold(&inner.ring);
     ring.next_number += 1;
     ring.next_number - 1
 }
 
-fn add<D: Disk>(inner: &Inner<D>, blank: Blank<D::File>) {
+pub(crate) fn add<D: Disk>(inner: &Inner<D>, blank: Blank<D::File>) {
     {
         let mut ring = hold(&inner.ring);
         ring.in_hand -= 1;

@@ -22,6 +22,15 @@ pub struct Admit {
     shared: Arc<Shared>,
 }
 
+/// A record to be appended: its head ends at `end` of the scratch, its data follows.
+struct Place<'a> {
+    end: usize,
+    data: &'a Bytes,
+    lanes: u64,
+    unowed: bool,
+    unkeyed: bool,
+}
+
 /// Most bytes of heads that a thread's scratch keeps from one batch to the next.
 const SCRATCH_KEPT: usize = 1 << 20;
 
@@ -116,20 +125,22 @@ impl Admit {
         let owed = batch.wants.answer;
         SCRATCH.with_borrow_mut(|heads| {
             heads.clear();
-            let mut places: SmallVec<[(usize, &Bytes, u64, bool); 1]> = SmallVec::with_capacity(batch.items.len());
+            let mut places: SmallVec<[Place<'_>; 1]> = SmallVec::with_capacity(batch.items.len());
             for_each_record(batch, |parts, envelope| {
                 record::encode_parts(heads, parts);
-                places.push((heads.len(), envelope.data(), parts.lanes, parts.death.is_some() && !owed));
+                let (unowed, unkeyed) = (parts.death.is_some() && !owed, parts.id.is_none());
+                places.push(Place { end: heads.len(), data: envelope.data(), lanes: parts.lanes, unowed, unkeyed });
             });
             if places.is_empty() {
                 return Ok((0, 0));
             }
             let mut entries: SmallVec<[Encoded<'_>; 1]> = SmallVec::with_capacity(places.len());
             let mut start = 0;
-            for (end, data, lanes, unowed) in places {
-                let entry = Encoded::gathered(&heads[start..end], data, lanes);
-                entries.push(if unowed { entry.unowed() } else { entry });
-                start = end;
+            for place in places {
+                let entry = Encoded::gathered(&heads[start..place.end], place.data, place.lanes);
+                let entry = if place.unkeyed { entry.unkeyed() } else { entry };
+                entries.push(if place.unowed { entry.unowed() } else { entry });
+                start = place.end;
             }
             let appended = self.shared.journal.append(&entries).map(|lsn| (entries.len(), lsn.get()));
             drop(entries);

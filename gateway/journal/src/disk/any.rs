@@ -128,8 +128,8 @@ impl DiskFile for AnyFile {
         each!(Self, self, file => file.sync_data())
     }
 
-    fn zero(&self, len: u64) -> io::Result<()> {
-        each!(Self, self, file => file.zero(len))
+    fn zero(&self, from: u64, to: u64) -> io::Result<()> {
+        each!(Self, self, file => file.zero(from, to))
     }
 
     fn reserve(&self, len: u64) -> io::Result<()> {

@@ -275,9 +275,9 @@ impl DiskFile for FaultyFile {
         clean.into_iter().try_for_each(|(at, bytes)| write_into(synced, &bytes, at))
     }
 
-    fn zero(&self, len: u64) -> io::Result<()> {
-        let zeros = vec![0; usize::try_from(len).map_err(|_| io::Error::from(ErrorKind::FileTooLarge))?];
-        self.write_at(&zeros, 0)
+    fn zero(&self, from: u64, to: u64) -> io::Result<()> {
+        let len = usize::try_from(to.saturating_sub(from)).map_err(|_| io::Error::from(ErrorKind::FileTooLarge))?;
+        self.write_at(&vec![0; len], from)
     }
 
     fn reserve(&self, len: u64) -> io::Result<()> {

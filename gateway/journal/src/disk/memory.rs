@@ -190,15 +190,16 @@ impl DiskFile for MemoryFile {
         Ok(())
     }
 
-    fn zero(&self, len: u64) -> io::Result<()> {
-        let len = usize::try_from(len).map_err(|_| io::Error::from(ErrorKind::FileTooLarge))?;
+    fn zero(&self, from: u64, to: u64) -> io::Result<()> {
+        let place = |at| usize::try_from(at).map_err(|_| io::Error::from(ErrorKind::FileTooLarge));
+        let (from, to) = (place(from)?, place(to)?);
         let mut contents = hold(&self.0);
-        // Bytes behind `len` stay, as on a disk.
-        self.1.grow(len.saturating_sub(contents.len()) as u64)?;
-        let had = contents.len().min(len);
-        contents[..had].fill(0);
-        if contents.len() < len {
-            contents.resize(len, 0);
+        // Bytes behind `to` stay, as on a disk.
+        self.1.grow(to.saturating_sub(contents.len()) as u64)?;
+        let had = contents.len().min(to);
+        contents[from.min(had)..had].fill(0);
+        if contents.len() < to {
+            contents.resize(to, 0);
         }
         Ok(())
     }

@@ -58,8 +58,8 @@ pub trait DiskFile: Send + Sync + 'static {
     fn read_at(&self, into: &mut [u8], at: u64) -> io::Result<usize>;
     /// Returns when what was written is on the medium.
     fn sync_data(&self) -> io::Result<()>;
-    /// Writes zeros from 0 to `len`: later writes change no file-system metadata.
-    fn zero(&self, len: u64) -> io::Result<()>;
+    /// Writes zeros from `from` to `to`: later writes there change no file-system metadata.
+    fn zero(&self, from: u64, to: u64) -> io::Result<()>;
     /// Takes room for `len` bytes without writing them: quick, but later writes are slower.
     fn reserve(&self, len: u64) -> io::Result<()>;
     /// The file's length.

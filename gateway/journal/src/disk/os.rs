@@ -21,7 +21,7 @@ pub struct OsFile(File);
 #[derive(Debug)]
 pub struct OsLock(#[expect(dead_code, reason = "held for its lock")] File);
 
-const ZEROS: usize = 1 << 20;
+const ZEROS: usize = 256 << 10;
 
 impl OsDisk {
     /// Bytes of the whole file system of `path`.
@@ -127,11 +127,11 @@ impl DiskFile for OsFile {
         self.0.sync_data()
     }
 
-    fn zero(&self, len: u64) -> io::Result<()> {
+    fn zero(&self, from: u64, to: u64) -> io::Result<()> {
         let zeros = vec![0; ZEROS];
-        let mut at = 0;
-        while at < len {
-            let n = usize::try_from(len - at).map_or(ZEROS, |left| left.min(ZEROS));
+        let mut at = from;
+        while at < to {
+            let n = usize::try_from(to - at).map_or(ZEROS, |left| left.min(ZEROS));
             self.0.write_all_at(&zeros[..n], at)?;
             at += n as u64;
         }
@@ -162,7 +162,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
         let file = OsDisk.open(&path, Open::Create).unwrap();
-        file.zero(10).unwrap();
+        file.zero(0, 10).unwrap();
         file.reserve(8192).unwrap();
         file.write_at(b"abc", 4).unwrap();
         file.sync_data().unwrap();

@@ -25,12 +25,11 @@ use crate::{
         seed,
         segment::{self, Counts},
     },
-    ids,
+    grow, ids,
     inner::{Bell, Ending, Inner, LaneState, meta_path, no_lanes, write_meta},
     intake::Intake,
     ring::{Blank, Ring, Segment, count},
     stats::Counters,
-    tend::make_segment,
     tracker::Tracker,
     watermark::Watermark,
 };
@@ -106,8 +105,8 @@ pub(crate) fn open<D: Disk>(disk: D, options: Options) -> Result<Inner<D>, OpenE
     };
     let mut notices = std::mem::take(&mut survey.notices);
     notices.extend(lost.into_iter().map(|lane| Notice::CursorLost { lane }));
-    let ring = start.ring(survey)?;
-    let inner = assemble(Parts { disk, options, lock, seed, meta, states, ring, ids, recovered });
+    let (ring, zeroed) = start.ring(survey)?;
+    let inner = assemble(Parts { disk, options, lock, seed, meta, states, ring, zeroed, ids, recovered });
     for notice in &notices {
         inner.notice(notice);
     }
@@ -123,22 +122,24 @@ struct Parts<D: Disk> {
     meta: Meta,
     states: Vec<Mutex<LaneState<D::File>>>,
     ring: Ring<D::File>,
+    zeroed: u64,
     ids: ids::Files,
     recovered: Recovered,
 }
 
 fn assemble<D: Disk>(parts: Parts<D>) -> Inner<D> {
-    let Parts { disk, options, lock, seed, meta, states, ring, ids, recovered } = parts;
+    let Parts { disk, options, lock, seed, meta, states, ring, zeroed, ids, recovered } = parts;
     let next = recovered.next.0;
     let accounts = accounts(&meta, &options, &ring.entered, &states);
     let active_end = ring.segments.back().map_or(PAGE64, |segment| segment.about.end);
-    let tail = options.segment_size.saturating_sub(active_end);
+    let left = options.segment_size.saturating_sub(active_end);
+    let tail = left.min(zeroed.saturating_sub(active_end));
     let bits = meta.lanes.iter().filter(|lane| lane.state == State::Active).fold(0, |bits, lane| bits | lane.id.bit());
     Inner {
         seed,
         uuid: meta.uuid,
         mark: Arc::new(Watermark::new(next - 1, options.shards)),
-        intake: Mutex::new(Intake::new(next, options.group_bytes, options.segment_size, tail)),
+        intake: Mutex::new(Intake::new(next, options.group_bytes, options.segment_size, tail, left - tail)),
         work: Condvar::new(),
         committer: Mutex::default(),
         ring: Mutex::new(ring),
@@ -203,7 +204,7 @@ fn first_meta<D: Disk>(disk: &D, options: &Options) -> Result<Meta, OpenError> {
     let work = || -> io::Result<()> {
         for slot in 0..2 {
             let file = disk.open(&meta_path(options, slot), Open::Create)?;
-            file.zero(SLOT as u64)?;
+            file.zero(0, SLOT as u64)?;
             file.sync_data()?;
         }
         write_meta(disk, options, &meta)?;
@@ -262,8 +263,9 @@ impl<D: Disk> Start<'_, D> {
         Ok(states)
     }
 
-    /// The ring to go on with: the last segment after a clean stop, a fresh one with a copy of the last group otherwise.
-    fn ring(&self, survey: Survey<D::File>) -> Result<Ring<D::File>, OpenError> {
+    /// The ring to go on with: the last segment after a clean stop, a fresh one with a copy of the last group otherwise. Also
+    /// how far the zeros of that go.
+    fn ring(&self, survey: Survey<D::File>) -> Result<(Ring<D::File>, u64), OpenError> {
         let mut ring = Ring {
             segments: VecDeque::from(survey.segments),
             spares: VecDeque::new(),
@@ -278,7 +280,7 @@ impl<D: Disk> Start<'_, D> {
             if let Some(active) = ring.segments.back_mut() {
                 active.sealed = false;
             }
-            return Ok(ring);
+            return Ok((ring, self.options.segment_size));
         }
         // The last segment ends before its last group from now on; if nothing is left of it, it is replaced, but it is not
         // scrap yet: until the copy is durable it has the last group.
@@ -293,16 +295,16 @@ impl<D: Disk> Start<'_, D> {
                 ring.segments.push_back(old);
             }
         }
-        let fresh = self.fresh(&mut ring, survey.last.as_ref())?;
+        let (fresh, zeroed) = self.fresh(&mut ring, survey.last.as_ref())?;
         if let Some((number, file)) = replaced.and_then(|old| Some((old.about.number, Arc::into_inner(old.file)?))) {
             ring.scrap.push(Blank { number, file });
         }
         ring.segments.push_back(fresh);
-        Ok(ring)
+        Ok((ring, zeroed))
     }
 
     /// A fresh segment with a copy of the last group. Its header is written last: only then does it count.
-    fn fresh(&self, ring: &mut Ring<D::File>, last: Option<&LastGroup>) -> Result<Segment<D::File>, OpenError> {
+    fn fresh(&self, ring: &mut Ring<D::File>, last: Option<&LastGroup>) -> Result<(Segment<D::File>, u64), OpenError> {
         let mut entered = Box::new(ring.entered.clone());
         for share in last.map(|last| count(last.kept())).unwrap_or_default() {
             entered.events[share.lane] -= share.events;
@@ -312,7 +314,7 @@ impl<D: Disk> Start<'_, D> {
         ring.next_number += 1;
         let path = self.options.dir.join("journal").join(segment::name(number));
         let work = || OpenError::io(format!("write {}", path.display()));
-        let file = fresh_file(self.disk, self.options, ring, number).map_err(work())?;
+        let (file, zeroed) = fresh_file(self.disk, self.options, ring, number).map_err(work())?;
         let first = last.map_or(self.next, |last| last.header.first);
         let header = segment::Header {
             uuid: self.uuid,
@@ -333,12 +335,19 @@ impl<D: Disk> Start<'_, D> {
             about.lanes = last.header.lanes;
         }
         put_header(&file, &header, self.seed).map_err(work())?;
-        let created = header.created;
-        Ok(Segment { file: Arc::new(file), about, resume: self.next, entered: Some(entered), created, sealed: false })
+        let (file, resume, created) = (Arc::new(file), self.next, header.created);
+        let entered = Some(entered);
+        Ok((Segment { file, about, resume, entered, created, sealed: false, keyed: last.is_some() }, zeroed))
     }
 }
 
-fn fresh_file<D: Disk>(disk: &D, options: &Options, ring: &mut Ring<D::File>, number: u64) -> io::Result<D::File> {
+/// An empty file, and how far its zeros (or bytes of an earlier life) go.
+fn fresh_file<D: Disk>(
+    disk: &D,
+    options: &Options,
+    ring: &mut Ring<D::File>,
+    number: u64,
+) -> io::Result<(D::File, u64)> {
     let dir = options.dir.join("journal");
     // Files that are ready or were replaced earlier are taken first, so that a start needs no free space.
     if let Some(blank) = ring.scrap.pop() {
@@ -348,9 +357,9 @@ fn fresh_file<D: Disk>(disk: &D, options: &Options, ring: &mut Ring<D::File>, nu
         }
         disk.rename(&dir.join(segment::name(blank.number)), &dir.join(segment::name(number)))?;
         disk.sync_dir(&dir)?;
-        return Ok(blank.file);
+        return Ok((blank.file, options.segment_size));
     }
-    make_segment(disk, options, number, false)
+    grow::first_segment(disk, options, number)
 }
 
 /// The last group under another segment's number, with holes where an event did not survive.

@@ -175,7 +175,7 @@ pub(super) fn open_cursor<D: Disk>(
     disk.create_dir(&dir)?;
     let file = disk.open(&path, Open::Create)?;
     if file.len()? < 2 * SLOT as u64 {
-        file.zero(2 * SLOT as u64)?;
+        file.zero(0, 2 * SLOT as u64)?;
     }
     put_cursor(&file, id, cursor, seed)?;
     disk.sync_dir(&dir)?;

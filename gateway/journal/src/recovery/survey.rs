@@ -226,6 +226,7 @@ impl<D: Disk> Surveyor<'_, D> {
                 entered,
                 created,
                 sealed: true,
+                keyed: true,
             });
         }
         out.entered = table.entered.map_or(Counts::NONE, |entered| *entered);
