@@ -118,11 +118,23 @@ impl Attributes {
             let detail = format!("the attribute {:?} is set by the gateway only", shown(name));
             return Err(AttributeFault::new(Word::ReservedAttribute, detail));
         }
-        if has_control(value) {
-            let detail = format!("the attribute {:?} has a control character, which CloudEvents forbids", shown(name));
-            return Err(AttributeFault::new(Word::Malformed, detail));
-        }
+        no_control(name, value)?;
         self.set(name, value, kind)
+    }
+
+    /// The same of the core attribute at a place of [`CORE_NAMES`].
+    pub(crate) fn set_core_from_sender(&mut self, place: usize, value: &str) -> Result<(), AttributeFault> {
+        no_control(CORE_NAMES[place], value)?;
+        self.set_core(place, value)
+    }
+
+    fn set_core(&mut self, place: usize, value: &str) -> Result<(), AttributeFault> {
+        if self.text.len() + CORE_NAMES[place].len() + value.len() > limits::ATTRIBUTES_BYTES_MAX {
+            return Err(too_much());
+        }
+        let optional = place >= REQUIRED;
+        self.core[place] = if optional && value.is_empty() { Span::NONE } else { self.push(value) };
+        Ok(())
     }
 
     /// Sets an attribute; an earlier value is replaced. An empty value of an optional core attribute removes it (CloudEvents
@@ -134,13 +146,11 @@ impl Attributes {
         if name == "specversion" {
             return self.set_specversion(value);
         }
+        if let Some(place) = core_place(name) {
+            return self.set_core(place, value);
+        }
         if self.text.len() + name.len() + value.len() > limits::ATTRIBUTES_BYTES_MAX {
             return Err(too_much());
-        }
-        if let Some(place) = core_place(name) {
-            let optional = place >= REQUIRED;
-            self.core[place] = if optional && value.is_empty() { Span::NONE } else { self.push(value) };
-            return Ok(());
         }
         check_name(name)?;
         let value_span = self.push(value);
@@ -255,6 +265,14 @@ impl Attributes {
         self.text.push_str(value);
         Span::new(start, self.text.len())
     }
+}
+
+fn no_control(name: &str, value: &str) -> Result<(), AttributeFault> {
+    if !has_control(value) {
+        return Ok(());
+    }
+    let detail = format!("the attribute {:?} has a control character, which CloudEvents forbids", shown(name));
+    Err(AttributeFault::new(Word::Malformed, detail))
 }
 
 fn too_much() -> AttributeFault {

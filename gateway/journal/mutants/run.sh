@@ -1,5 +1,5 @@
 #!/bin/sh
-# Thirteen bugs, one at a time, in a copy of this crate: each must turn the named test red. A bug that no test sees is an
+# Fourteen bugs, one at a time, in a copy of this crate: each must turn the named test red. A bug that no test sees is an
 # error, and so is one that no longer applies to the code. Prints a table: bug -> the test that caught it.
 #
 #   gateway/journal/mutants/run.sh            all

@@ -198,3 +198,32 @@ impl Intake {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn take(intake: &mut Intake, pages: u64) -> bool {
+        let body = vec![1; usize::try_from(pages * PAGE64).unwrap() - 2048];
+        intake.append(&[Encoded::new(&body, 1)]).unwrap();
+        intake.take(&mut None).unwrap().0.fresh
+    }
+
+    #[test]
+    fn what_is_only_reserved_is_used_while_no_segment_is_ready() {
+        let new = |spares| {
+            let mut intake = Intake::new(1, 1 << 20, 64 * PAGE64, 4 * PAGE64, 59 * PAGE64);
+            intake.spares = spares;
+            intake
+        };
+        let mut alone = new(0);
+        assert!((0..15).all(|_| !take(&mut alone, 4)), "all of the segment: four pages of zeros, the rest reserved");
+        assert_eq!(alone.check(1, 4 * PAGE64 as usize), Err(Closed::Busy), "63 pages, and not one more");
+        let mut followed = new(1);
+        assert!(!take(&mut followed, 4));
+        assert!(take(&mut followed, 4), "the next segment has its zeros");
+        assert!((0..14).all(|_| !take(&mut followed, 4)), "and is used to its end");
+        assert_eq!(followed.check(1, 4 * PAGE64 as usize), Err(Closed::Busy));
+    }
+}

@@ -85,6 +85,57 @@ fn ids_outlive_their_segments_and_any_stop() {
     }
 }
 
+/// As `put`, and says of bodies without a key that they have none, as the gateway does.
+fn put_said(journal: &Journal<FaultyDisk>, key: u64, time: u64) {
+    let body = body(key, time);
+    let entry = Encoded::new(&body, 0);
+    let entry = if key == 0 { entry.unkeyed() } else { entry };
+    while let Err(closed) = journal.append(&[entry]) {
+        assert!(matches!(closed, Closed::Full | Closed::Busy), "{closed}");
+        journal.tend_step(false).unwrap();
+    }
+    journal.commit_step().unwrap();
+    journal.tend_step(false).unwrap();
+}
+
+#[test]
+fn a_segment_without_ids_is_not_read_for_them() {
+    let asked: Arc<Mutex<Vec<u64>>> = Arc::default();
+    let into = asked.clone();
+    let (options, _) = with(1000);
+    let key_of: journal::KeyOf = Arc::new(move |body: &[u8]| {
+        into.lock().unwrap().push(u64::from_le_bytes(body[..8].try_into().unwrap()));
+        keyed(body)
+    });
+    let options = Options { key_of: Some(key_of), ..options };
+    let disk = FaultyDisk::new();
+    let journal = Journal::open(disk.clone(), options.clone()).unwrap();
+    let now = micros(Duration::ZERO);
+    for _ in 0..100 {
+        put_said(&journal, 0, now);
+    }
+    assert!(journal.stats().recycled > 3, "the ring has gone round");
+    assert!(asked.lock().unwrap().is_empty(), "and nobody looked for ids");
+    assert!(files(&disk).len() <= 2, "files without ids do not pile up: {:?}", files(&disk));
+    // One event with a key among others: its segment is read, and the next ones are not.
+    put_said(&journal, 7, now);
+    for _ in 0..100 {
+        put_said(&journal, 0, now);
+    }
+    assert_eq!(asked.lock().unwrap().iter().filter(|key| **key == 7).count(), 1);
+    assert!(asked.lock().unwrap().len() < 30, "one segment was read: {}", asked.lock().unwrap().len());
+    put_said(&journal, 8, now);
+    drop(journal);
+    for loss in [Loss::Kill, Loss::PowerCut, Loss::Torn] {
+        let journal = Journal::open(disk.crash(loss, 1), options.clone()).unwrap();
+        assert_eq!(keys(&journal), [7, 8], "{loss:?}: what a segment of an earlier run holds is looked up");
+        for _ in 0..100 {
+            put_said(&journal, 0, now);
+        }
+        assert_eq!(keys(&journal), [7, 8], "{loss:?}: also when that segment has been used again");
+    }
+}
+
 #[test]
 fn the_window_is_bounded_by_time_and_count() {
     let disk = FaultyDisk::new();

@@ -131,8 +131,10 @@ impl Value {
 
     /// The text of a string: outer `None` when it is no string, inner when a lone surrogate makes it no text.
     fn string<'a>(&self, scanner: &Scanner<'a>) -> Option<Option<Cow<'a, str>>> {
-        let raw = scanner.text(&self.place).strip_prefix('"')?;
-        let raw = &raw[..raw.len() - 1];
+        if !scanner.begins(&self.place, b'"') {
+            return None;
+        }
+        let raw = scanner.text(&(self.place.start + 1..self.place.end - 1));
         Some(if self.escaped { unescape(raw).map(Cow::Owned) } else { Some(Cow::Borrowed(raw)) })
     }
 }
@@ -223,12 +225,11 @@ impl<'a> Reading<'a> {
             return Err(AttributeFault::new(Word::TooLarge, format!("an event of more than {MEMBERS_MAX} members")));
         }
         self.members += 1;
-        let is_null = scanner.text(&value.place) == "null";
-        match (place, name.as_ref()) {
-            (Some(DATA), _) => self.data = Some(value),
-            (_, _) if is_null => {}
-            (Some(DATA_BASE64), _) => self.base64 = Some(value),
-            (_, attribute) => self.attribute(scanner, attribute, &value)?,
+        match place {
+            Some(DATA) => self.data = Some(value),
+            _ if scanner.begins(&value.place, b'n') => {}
+            Some(DATA_BASE64) => self.base64 = Some(value),
+            _ => self.attribute(scanner, place, &name, &value)?,
         }
         match place {
             Some(place) => self.known |= 1 << place,
@@ -237,18 +238,29 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    /// The type system mapping (format, section 2.2).
-    fn attribute(&mut self, scanner: &Scanner<'a>, name: &str, value: &Value) -> Result<(), AttributeFault> {
-        let (raw, start) = (scanner.text(&value.place), value.place.start);
+    /// The type system mapping (format, section 2.2). The core attributes and `specversion`, which have a place, are strings
+    /// (CloudEvents 1.0.2, "Context Attributes").
+    fn attribute(
+        &mut self,
+        scanner: &Scanner<'a>,
+        place: Option<u8>,
+        name: &str,
+        value: &Value,
+    ) -> Result<(), AttributeFault> {
+        let start = value.place.start;
         if let Some(text) = value.string(scanner) {
             let Some(text) = text else {
                 return Err(malformed(format!("the attribute {} at byte {start} has a lone surrogate", shown(name))));
             };
-            return self.attributes.set_from_sender(name, &text, Kind::String);
+            return match place.filter(|place| *place < SPECVERSION) {
+                Some(place) => self.attributes.set_core_from_sender(usize::from(place), &text),
+                None => self.attributes.set_from_sender(name, &text, Kind::String),
+            };
         }
-        if must_be_string(name) {
+        if place.is_some() {
             return Err(malformed(format!("the attribute {} at byte {start} is not a string", shown(name))));
         }
+        let raw = scanner.text(&value.place);
         match raw.as_bytes().first() {
             Some(b't' | b'f') => self.attributes.set_from_sender(name, raw, Kind::Boolean),
             Some(b'-' | b'0'..=b'9') => {
@@ -316,11 +328,6 @@ fn base64_data(scanner: &Scanner<'_>, value: &Value) -> Result<Bytes, AttributeF
         Ok(data) => Ok(data.into()),
         Err(e) => Err(malformed(format!("\"data_base64\" at byte {at}: {e}"))),
     }
-}
-
-/// The core attributes and `specversion` are strings (CloudEvents 1.0.2, "Context Attributes").
-fn must_be_string(name: &str) -> bool {
-    name == "specversion" || core_place(name).is_some()
 }
 
 fn malformed(detail: String) -> AttributeFault {

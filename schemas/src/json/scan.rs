@@ -67,6 +67,11 @@ impl<'a> Scanner<'a> {
         self.text.get(place.clone()).unwrap_or_default()
     }
 
+    /// Whether the value at a place that this scanner gave out begins so: that says of what kind it is.
+    pub(super) fn begins(&self, place: &Range<usize>, byte: u8) -> bool {
+        self.bytes.get(place.start) == Some(&byte)
+    }
+
     #[inline]
     pub(super) fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
@@ -262,32 +267,51 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// How many bytes of `bytes` are neither quote, backslash nor control character: strings are most of a payload. First in
-/// blocks, each compared as a whole (the compiler makes vector instructions of that), then eight at a time, then one.
+/// How many bytes of `bytes` are neither quote, backslash nor control character: strings are most of a payload. The first two
+/// words alone, because most names and values end there; then in blocks, each compared as a whole (the compiler makes vector
+/// instructions of that), then word by word, then byte by byte.
 #[inline]
 pub(super) fn plain_run(bytes: &[u8]) -> usize {
     const BLOCK: usize = 32;
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = 0x8080_8080_8080_8080;
-    let mut at = 0;
-    while let Some(block) = bytes[at..].first_chunk::<BLOCK>() {
+    let (mut rest, mut at) = (bytes, 0);
+    for _ in 0..2 {
+        let Some((word, behind)) = rest.split_first_chunk() else { break };
+        let len = plain_word(*word);
+        if len < WORD {
+            return at + len;
+        }
+        (rest, at) = (behind, at + WORD);
+    }
+    while let Some((block, behind)) = rest.split_first_chunk::<BLOCK>() {
         if block.iter().fold(false, |found, b| found | (*b == b'"') | (*b == b'\\') | (*b < 0x20)) {
             break;
         }
-        at += BLOCK;
+        (rest, at) = (behind, at + BLOCK);
     }
-    while let Some(chunk) = bytes[at..].first_chunk::<8>() {
-        let word = u64::from_le_bytes(*chunk);
-        // A high bit is set in each byte that is zero after the XOR, or below 0x20. False hits stand only above true ones.
-        let zero = |word: u64| word.wrapping_sub(ONES) & !word;
-        let control = word.wrapping_sub(ONES * 0x20) & !word;
-        let hits = (zero(word ^ (ONES * 0x22)) | zero(word ^ (ONES * 0x5c)) | control) & HIGHS;
-        if hits != 0 {
-            return at + (hits.trailing_zeros() / 8) as usize;
+    while let Some((word, behind)) = rest.split_first_chunk() {
+        let len = plain_word(*word);
+        if len < WORD {
+            return at + len;
         }
-        at += 8;
+        (rest, at) = (behind, at + WORD);
     }
-    at + bytes[at..].iter().take_while(|b| **b != b'"' && **b != b'\\' && **b >= 0x20).count()
+    at + rest.iter().take_while(|b| **b != b'"' && **b != b'\\' && **b >= 0x20).count()
+}
+
+const WORD: usize = 8;
+
+/// The same for one word: [`WORD`] if all of it is plain.
+#[inline]
+fn plain_word(word: [u8; WORD]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let word = u64::from_le_bytes(word);
+    // A high bit is set in each byte that is zero after the XOR, or below 0x20. False hits stand only above true ones.
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
+    let control = word.wrapping_sub(ONES * 0x20) & !word;
+    let hits = (zero(word ^ (ONES * 0x22)) | zero(word ^ (ONES * 0x5c)) | control) & HIGHS;
+    // 64 when there is none.
+    (hits.trailing_zeros() / 8) as usize
 }
 
 /// The text of a string between its quotes, with its escapes undone. `None` for a lone surrogate, which no text can hold.

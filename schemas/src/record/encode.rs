@@ -273,8 +273,17 @@ fn put_death_text(out: &mut Vec<u8>, death: Option<&Death>) {
 }
 
 fn put_attributes_text(out: &mut Vec<u8>, (text, core, extensions): Spans<'_>) {
-    let extensions = extensions.iter().flat_map(|extension| [extension.name, extension.value]);
-    for part in core.iter().copied().chain(extensions).filter_map(|span| span.of(text)) {
+    for span in core {
+        put_part(out, text, *span);
+    }
+    for extension in extensions {
+        put_part(out, text, extension.name);
+        put_part(out, text, extension.value);
+    }
+}
+
+fn put_part(out: &mut Vec<u8>, text: &str, span: Span) {
+    if let Some(part) = span.of(text) {
         out.put_slice(part.as_bytes());
     }
 }

@@ -58,7 +58,7 @@ pub trait DiskFile: Send + Sync + 'static {
     fn read_at(&self, into: &mut [u8], at: u64) -> io::Result<usize>;
     /// Returns when what was written is on the medium.
     fn sync_data(&self) -> io::Result<()>;
-    /// Writes zeros from `from` to `to`: later writes there change no file-system metadata.
+    /// Writes zeros from `from` to `to`, while nobody else uses the file: later writes there change no file-system metadata.
     fn zero(&self, from: u64, to: u64) -> io::Result<()>;
     /// Takes room for `len` bytes without writing them: quick, but later writes are slower.
     fn reserve(&self, len: u64) -> io::Result<()>;
