@@ -11,6 +11,7 @@
 //! no speed.
 pub mod backend;
 pub mod codec;
+pub mod cut;
 pub mod http;
 pub mod mqtt;
 mod mutate;

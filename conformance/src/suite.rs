@@ -2,6 +2,7 @@
 //!
 //! A suite knows an endpoint by its address only and speaks its protocol byte by byte, without a client library that would
 //! repair or hide anything. `anygate conform` prints what a suite finds.
+use crate::cut::{Cut, Cuts};
 use std::{borrow::Cow, fmt, net::SocketAddr, time::Duration};
 
 /// All suites, by name.
@@ -23,13 +24,15 @@ pub trait Suite: Sync {
     /// The names of its cases, in order.
     fn cases(&self) -> Vec<Cow<'static, str>>;
 
-    /// Runs the cases that `wanted` names and gives each result to `done`, in the order of [`Suite::cases`].
+    /// Runs the cases that `wanted` names, in one piece and with these cuts, and gives each result to `done`, in the order of
+    /// [`Suite::cases`].
     ///
     /// # Errors
     /// [`Unreachable`] when no connection can be made at the start. A connection that fails later is a case's failure.
     fn run(
         &self,
         endpoint: &Endpoint,
+        cuts: Cuts,
         wanted: &dyn Fn(&str) -> bool,
         done: &mut dyn FnMut(CaseResult),
     ) -> Result<(), Unreachable>;
@@ -46,6 +49,8 @@ pub struct Endpoint {
     pub credentials: Option<Credentials>,
     /// The longest wait for an answer, or for a connection to end. It has to be above the endpoint's own deadlines.
     pub patience: Duration,
+    /// The cut on each connection to it; none by default.
+    pub cut: Cut,
 }
 
 /// What a sender shows.
@@ -101,6 +106,8 @@ pub struct CaseResult {
     pub section: Cow<'static, str>,
     /// How it went.
     pub outcome: Outcome,
+    /// How often it was asked: in one piece, and once more for each cut. 0: not at all.
+    pub asked: usize,
 }
 
 /// How a case went.
@@ -128,12 +135,15 @@ pub struct Count {
     pub failed: usize,
     /// Not asked.
     pub not_applicable: usize,
+    /// How often cases were asked, with all their cuts.
+    pub asked: usize,
 }
 
 impl Count {
     /// Adds one case.
-    pub fn add(&mut self, outcome: &Outcome) {
-        match outcome {
+    pub fn add(&mut self, result: &CaseResult) {
+        self.asked += result.asked;
+        match result.outcome {
             Outcome::Ok => self.ok += 1,
             Outcome::Failed { .. } => self.failed += 1,
             Outcome::NotApplicable(_) => self.not_applicable += 1,

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 #![allow(missing_docs, reason = "tests are read, not linked")]
 use conformance::{
+    cut::{Cut, Cuts},
     mqtt::{
         MqttSuite,
         needs::{NEEDS, why},
@@ -53,14 +54,20 @@ fn endpoint() -> Endpoint {
             std::thread::spawn(move || careless(stream));
         }
     });
-    Endpoint { address, host: "careless".to_owned(), credentials: None, patience: Duration::from_millis(400) }
+    Endpoint {
+        address,
+        host: "careless".to_owned(),
+        credentials: None,
+        patience: Duration::from_millis(400),
+        cut: Cut::default(),
+    }
 }
 
 #[test]
 fn a_server_that_takes_everything_fails() {
     let mut results: Vec<CaseResult> = Vec::new();
     let rows: BTreeSet<&str> = table::rows().map(|row| row.name).collect();
-    MqttSuite.run(&endpoint(), &|name| rows.contains(name), &mut |result| results.push(result)).unwrap();
+    MqttSuite.run(&endpoint(), Cuts::None, &|name| rows.contains(name), &mut |result| results.push(result)).unwrap();
     assert_eq!(results.len(), table::rows().count());
     let of = |outcome: fn(&Outcome) -> bool| -> Vec<&str> {
         results.iter().filter(|result| outcome(&result.outcome)).map(|result| &*result.name).collect()
@@ -83,7 +90,7 @@ fn case(title: &str, sent: &[u8], expected: &[u8], closes: bool) -> Case {
 #[test]
 fn sequences_are_judged() {
     let endpoint = endpoint();
-    let outcome = |case: &Case| run_case(case, &endpoint, None).outcome;
+    let outcome = |case: &Case| run_case(case, &endpoint, Cuts::None).outcome;
     let publish = b"\x32\x06\0\x01t\0\x07\0";
     let failed = |outcome: &Outcome| matches!(outcome, Outcome::Failed { .. });
     assert_eq!(outcome(&case("taken", publish, b"\x40\x03\0\x07\x10", false)), Outcome::Ok, "a reason below 0x80");
@@ -103,9 +110,14 @@ fn sequences_are_judged() {
 #[test]
 fn nobody_is_unreachable() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let nobody =
-        Endpoint { address: free, host: "nobody".to_owned(), credentials: None, patience: Duration::from_secs(1) };
-    assert!(MqttSuite.run(&nobody, &|_| true, &mut |_| {}).is_err());
+    let nobody = Endpoint {
+        address: free,
+        host: "nobody".to_owned(),
+        credentials: None,
+        patience: Duration::from_secs(1),
+        cut: Cut::default(),
+    };
+    assert!(MqttSuite.run(&nobody, Cuts::None, &|_| true, &mut |_| {}).is_err());
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::harness::{
     skip,
 };
 use conformance::{
+    cut::{Cut, Cuts},
     mqtt::{MqttSuite, needs::NEEDS, run_case, sequences},
     suite::{CaseResult, Count, Endpoint, Outcome, Suite},
 };
@@ -38,7 +39,13 @@ fn folder() -> Option<PathBuf> {
 
 fn endpoint(place: &Place) -> Endpoint {
     let address = ([127, 0, 0, 1], place.mqtt).into();
-    Endpoint { address, host: "anygate".to_owned(), credentials: None, patience: Duration::from_secs(45) }
+    Endpoint {
+        address,
+        host: "anygate".to_owned(),
+        credentials: None,
+        patience: Duration::from_secs(45),
+        cut: Cut::default(),
+    }
 }
 
 fn conform(place: &Place, arguments: &[&str]) -> Output {
@@ -62,7 +69,7 @@ fn failures(results: &[CaseResult]) -> Vec<String> {
 
 fn count(results: &[CaseResult]) -> Count {
     let mut count = Count::default();
-    results.iter().for_each(|result| count.add(&result.outcome));
+    results.iter().for_each(|result| count.add(result));
     count
 }
 
@@ -97,7 +104,7 @@ fn nothing_is_on_the_list_that_is_green() {
     for (need, titles) in NEEDS {
         for title in titles {
             let case = cases.iter().find(|case| case.title == *title).unwrap_or_else(|| panic!("no case {title:?}"));
-            let outcome = run_case(case, &endpoint(&place), None).outcome;
+            let outcome = run_case(case, &endpoint(&place), Cuts::None).outcome;
             assert!(matches!(outcome, Outcome::NotApplicable(_)), "{need:?} {title}: {outcome:?}");
         }
     }
@@ -135,7 +142,7 @@ fn bad_input_does_not_disturb_good_senders() {
             })
             .collect();
         let mut results = Vec::new();
-        let ran = MqttSuite.run(&endpoint(&place), &|_| true, &mut |result| results.push(result));
+        let ran = MqttSuite.run(&endpoint(&place), Cuts::None, &|_| true, &mut |result| results.push(result));
         over.store(true, Ordering::Release);
         ran.unwrap();
         let sent: Vec<usize> = senders.into_iter().map(|sender| sender.join().unwrap()).collect();

@@ -106,7 +106,7 @@ fn pipeline(endpoint: &Endpoint) -> Result<(), Miss> {
             for number in 0..PIPELINE {
                 let event = format!("ce-specversion: 1.0\r\nce-type: t\r\nce-source: /s\r\nce-id: {}\r\n", id(number));
                 // A connection that closes too early shows on the reading side.
-                let _closed = std::io::Write::write_all(&mut sender, &post(endpoint, &event, b"{}"));
+                let _closed = sender.write(&post(endpoint, &event, b"{}"));
             }
         });
         for number in 0..PIPELINE {

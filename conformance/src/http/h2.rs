@@ -228,7 +228,7 @@ fn ping_flood(endpoint: &Endpoint) -> Result<(), Miss> {
             let pair = [frame(PING, 0, 0, b"12345678"), frame(SETTINGS, 0, 0, b"")].concat();
             for _ in 0..FRAMES / 2 {
                 // A connection that ends too early shows on the reading side.
-                let _ended = std::io::Write::write_all(&mut sender, &pair);
+                let _ended = sender.write(&pair);
             }
         });
         let mut acknowledged = 0;

@@ -1,6 +1,9 @@
 //! One row of the table: what is sent, what must come back, and how the two are compared.
 use super::wire::{Answer, NoAnswer, Wire, authorization};
-use crate::suite::{Endpoint, Outcome};
+use crate::{
+    cut::{self, Asked, Cuts},
+    suite::{Endpoint, Outcome},
+};
 use std::{borrow::Cow, fmt, time::Duration};
 
 /// One row.
@@ -36,24 +39,45 @@ impl Miss {
     }
 }
 
+/// Cuts of one exchange that are asked at once; all rows run at once besides.
+const AT_ONCE: usize = 8;
+
 impl Row {
-    /// Asks the endpoint.
-    pub(super) fn run(&self, endpoint: &Endpoint) -> Outcome {
-        let result = match self.ask {
-            Ask::NotApplicable(why) => return Outcome::NotApplicable(why.to_owned()),
+    /// Asks the endpoint: each exchange by itself, in one piece and with its cuts.
+    pub(super) fn run(&self, endpoint: &Endpoint, cuts: Cuts) -> Asked {
+        let ask = |run: &(dyn Fn(&Endpoint) -> Result<(), Miss> + Sync)| {
+            cut::ask(endpoint, cuts, cut::seed(self.name), AT_ONCE, |endpoint| outcome(run(endpoint)))
+        };
+        match self.ask {
+            Ask::NotApplicable(why) => never(why),
             Ask::Guarded(_) if endpoint.credentials.is_none() => {
-                return Outcome::NotApplicable("no credentials given: the endpoint takes anybody".to_owned());
+                never("no credentials given: the endpoint takes anybody")
             }
             Ask::Exchanges(exchanges) | Ask::Guarded(exchanges) => {
-                exchanges(endpoint).iter().try_for_each(|exchange| exchange.run(endpoint))
+                let mut all = Asked { outcome: Outcome::Ok, times: 0 };
+                for exchange in exchanges(endpoint) {
+                    let asked = ask(&|endpoint| exchange.run(endpoint));
+                    all = Asked { outcome: asked.outcome, times: all.times + asked.times };
+                    if all.outcome != Outcome::Ok {
+                        break;
+                    }
+                }
+                all
             }
-            Ask::Run(run) => run(endpoint),
-        };
-        match result {
-            Ok(()) => Outcome::Ok,
-            Err(Miss { expected, seen }) => Outcome::Failed { expected, seen },
+            Ask::Run(run) => ask(&run),
         }
     }
+}
+
+fn outcome(result: Result<(), Miss>) -> Outcome {
+    match result {
+        Ok(()) => Outcome::Ok,
+        Err(Miss { expected, seen }) => Outcome::Failed { expected, seen },
+    }
+}
+
+fn never(why: &str) -> Asked {
+    Asked { outcome: Outcome::NotApplicable(why.to_owned()), times: 0 }
 }
 
 /// What is done on one connection, and what must come of it.
@@ -202,7 +226,7 @@ impl Exchange {
                 self.miss("the connection closes then", seen)
             }),
             After::Stays => {
-                wire.send(&post(endpoint, "", b"{}"));
+                wire.send_whole(&post(endpoint, "", b"{}"));
                 let wanted = "the connection stays and a good request after it succeeds";
                 match wire.answer() {
                     Ok(answer) if (200..300).contains(&answer.status) => Ok(()),

@@ -1,8 +1,11 @@
 //! One connection by hand: bytes out, answers in. It repairs nothing and retries nothing.
-use crate::suite::{Credentials, Endpoint};
+use crate::{
+    cut::{Cut, Pen},
+    suite::{Credentials, Endpoint},
+};
 use std::{
     fmt,
-    io::{self, ErrorKind, Read, Write},
+    io::{self, ErrorKind, Read},
     net::TcpStream,
     time::{Duration, Instant},
 };
@@ -64,6 +67,8 @@ impl fmt::Display for NoAnswer {
 /// One connection.
 pub(super) struct Wire {
     stream: TcpStream,
+    pen: Pen,
+    cut: Cut,
     read: Vec<u8>,
     patience: Duration,
 }
@@ -73,18 +78,25 @@ impl Wire {
         let stream = TcpStream::connect_timeout(&endpoint.address, CONNECT)?;
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(endpoint.patience))?;
-        Ok(Wire { stream, read: Vec::new(), patience: endpoint.patience })
+        let pen = Pen::new(stream.try_clone()?, &endpoint.cut);
+        let (cut, patience) = (endpoint.cut.clone(), endpoint.patience);
+        Ok(Wire { stream, pen, cut, read: Vec::new(), patience })
     }
 
     /// Sends what can be sent: an endpoint may answer and close in the middle, and then its answer counts. Returns whether all
     /// of it went out.
     pub(super) fn send(&mut self, bytes: &[u8]) -> bool {
-        self.stream.write_all(bytes).is_ok()
+        self.pen.write(bytes).is_ok()
+    }
+
+    /// Sends what is no part of the row, and never cut: a look at what the row left behind.
+    pub(super) fn send_whole(&mut self, bytes: &[u8]) -> bool {
+        self.pen.write_whole(bytes).is_ok()
     }
 
     /// Another handle to send by, while this one reads.
-    pub(super) fn sender(&self) -> io::Result<TcpStream> {
-        self.stream.try_clone()
+    pub(super) fn sender(&self) -> io::Result<Pen> {
+        Ok(Pen::new(self.stream.try_clone()?, &self.cut))
     }
 
     /// Waits so long, or until something comes. Returns whether something came.

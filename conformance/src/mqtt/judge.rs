@@ -15,7 +15,7 @@ use super::{
     sequences::{Case, Step},
     wire::{Connection, Packet, Seen, Version, hex},
 };
-use crate::suite::Endpoint;
+use crate::{cut::Cut, suite::Endpoint};
 use std::borrow::Cow;
 
 /// What differs.
@@ -55,20 +55,17 @@ pub fn is_forbidden(case: &Case) -> bool {
     case.title.contains("PUBLISH ALLOWED PROPERTIES · subscription-identifier")
 }
 
-/// Runs the case. `cut`: the byte after so many of those that the case itself sends begins a write of its own.
+/// Runs the case. The endpoint's cut is one of the bytes that the case itself sends.
 ///
 /// # Errors
 /// The first difference.
-pub fn run(case: &Case, endpoint: &Endpoint, cut: Option<usize>) -> Result<(), Difference> {
+pub fn run(case: &Case, endpoint: &Endpoint) -> Result<(), Difference> {
     let mut connection = Connection::open(endpoint).map_err(|why| Difference::new("a connection", why))?;
     let mut alias_max = 0;
     if let Some(version) = case.connect {
         let connected = connection.connect(&Connect::new(version, endpoint));
         let connack = connected.map_err(|seen| Difference::new("CONNACK 0x00", seen))?;
         alias_max = connack.connack_property(0x22).map_or(0, |value| u16::from_be_bytes([value[0], value[1]]));
-    }
-    if let Some(cut) = cut {
-        connection.cut_after(cut);
     }
     let mut run = Run {
         endpoint,
@@ -199,7 +196,8 @@ impl Run<'_> {
 
     fn publish_beside(&self, topic: &str, qos: u8) -> Result<(), Difference> {
         let fault = |seen: String| Difference::new("another client's PUBLISH taken", seen);
-        let mut other = Connection::open(self.endpoint).map_err(fault)?;
+        let whole = Endpoint { cut: Cut::default(), ..self.endpoint.clone() };
+        let mut other = Connection::open(&whole).map_err(fault)?;
         other.connect(&Connect::new(Version::V311, self.endpoint)).map_err(fault)?;
         other.send(&publish(Version::V311, qos << 1, topic, 1, &[], b"message"));
         for (answer, then) in match qos {
@@ -220,7 +218,7 @@ impl Run<'_> {
 
     fn end(&mut self, ending: Ending) -> Result<(), Difference> {
         if ending != Ending::Closed {
-            self.connection.send(&[0xc0, 0]);
+            self.connection.send_whole(&[0xc0, 0]);
             let mut seen = self.connection.receive();
             // Where both are right, what was sent may have been taken and answered.
             while ending == Ending::Either && matches!(&seen, Seen::Packet(packet) if is_taken(packet)) {

@@ -4,7 +4,7 @@
 //! It knows a server by its address only. A case that asks for what a server may decline (SUBSCRIBE, retained messages) is *not
 //! applicable* where the server declines it, and only if it is on the list in [`needs`]; everything else that differs has
 //! failed. Cases run one after another, because many use the same client identifier; the rows of the table that wait for a
-//! deadline run beside them.
+//! deadline run beside them. With cuts those that have no CONNECT of their own run at once, each under a name of its own.
 pub mod encode;
 pub mod judge;
 pub mod needs;
@@ -12,14 +12,25 @@ pub mod sequences;
 pub mod table;
 pub mod wire;
 
-use crate::suite::{CaseResult, Endpoint, Outcome, Suite, Unreachable};
+use crate::{
+    cut::{self, Cuts},
+    suite::{CaseResult, Endpoint, Outcome, Suite, Unreachable},
+};
 use judge::Difference;
 use sequences::Case;
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
 use wire::Connection;
 
 /// See the module's documentation.
 pub struct MqttSuite;
+
+/// Sequences that run at once when they are cut, and cuts of one of them.
+const CASES_AT_ONCE: usize = 8;
+const CUTS_AT_ONCE: usize = 8;
 
 /// The row that stands for the sequences where their files are missing.
 const NO_SEQUENCES: &str = "sequences";
@@ -45,11 +56,12 @@ impl Suite for MqttSuite {
     fn run(
         &self,
         endpoint: &Endpoint,
+        cuts: Cuts,
         wanted: &dyn Fn(&str) -> bool,
         done: &mut dyn FnMut(CaseResult),
     ) -> Result<(), Unreachable> {
         Connection::open(endpoint).map_err(Unreachable)?;
-        let sequences = run_sequences(endpoint, wanted, |endpoint| table::run(endpoint, wanted, done));
+        let sequences = run_sequences(endpoint, cuts, wanted, |endpoint| table::run(endpoint, cuts, wanted, done));
         sequences.into_iter().for_each(done);
         Ok(())
     }
@@ -58,6 +70,7 @@ impl Suite for MqttSuite {
 /// Runs the sequences beside what `meanwhile` does, which gives its own results first.
 fn run_sequences(
     endpoint: &Endpoint,
+    cuts: Cuts,
     wanted: &dyn Fn(&str) -> bool,
     meanwhile: impl FnOnce(&Endpoint),
 ) -> Vec<CaseResult> {
@@ -69,12 +82,12 @@ fn run_sequences(
             meanwhile(endpoint);
             let outcome = Outcome::NotApplicable(why);
             let (title, section) = ("mosquitto's raw byte sequences".into(), "MQTT 3.1.1 and 5".into());
-            let row = CaseResult { name: NO_SEQUENCES.into(), title, section, outcome };
+            let row = CaseResult { name: NO_SEQUENCES.into(), title, section, outcome, asked: 0 };
             return if wanted(NO_SEQUENCES) { vec![row] } else { Vec::new() };
         }
     };
     std::thread::scope(|scope| {
-        let running = scope.spawn(|| chosen.iter().map(|case| run_case(case, endpoint, None)).collect());
+        let running = scope.spawn(|| run_all(&chosen, endpoint, cuts));
         meanwhile(endpoint);
         running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
@@ -90,22 +103,44 @@ fn cases() -> Result<Vec<Case>, String> {
     sequences::read(&sequences::folder().ok_or_else(missing)?)
 }
 
-/// Runs one sequence. `cut`: the byte after so many of those that the case itself sends begins a write of its own.
-pub fn run_case(case: &Case, endpoint: &Endpoint, cut: Option<usize>) -> CaseResult {
-    let found = if endpoint.credentials.is_some() && case.connect.is_none() {
-        Outcome::NotApplicable("the case has a CONNECT of its own, and the endpoint wants credentials".to_owned())
+/// Runs these sequences and gives their results in the same order.
+fn run_all(cases: &[Case], endpoint: &Endpoint, cuts: Cuts) -> Vec<CaseResult> {
+    if cuts == Cuts::None {
+        return cases.iter().map(|case| run_case(case, endpoint, cuts)).collect();
+    }
+    let (own, plain): (Vec<usize>, Vec<usize>) = (0..cases.len()).partition(|at| cases[*at].connect.is_none());
+    let results = Mutex::new(BTreeMap::new());
+    let run = |at: &usize| {
+        let result = run_case(&cases[*at], endpoint, cuts);
+        results.lock().unwrap_or_else(PoisonError::into_inner).insert(*at, result);
+        None::<()>
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| cut::first(&own, 1, run));
+        cut::first(&plain, CASES_AT_ONCE, run);
+    });
+    results.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+}
+
+/// Runs one sequence, in one piece and with these cuts of the bytes that it sends itself.
+pub fn run_case(case: &Case, endpoint: &Endpoint, cuts: Cuts) -> CaseResult {
+    let asked = if endpoint.credentials.is_some() && case.connect.is_none() {
+        let why = "the case has a CONNECT of its own, and the endpoint wants credentials".to_owned();
+        cut::Asked { outcome: Outcome::NotApplicable(why), times: 0 }
     } else {
-        match judge::run(case, endpoint, cut) {
+        let at_once = if case.connect.is_none() { 1 } else { CUTS_AT_ONCE };
+        cut::ask(endpoint, cuts, cut::seed(&case.name), at_once, |endpoint| match judge::run(case, endpoint) {
             Ok(()) => Outcome::Ok,
             Err(_) if judge::refuses_31(case, endpoint) => Outcome::Ok,
             Err(difference) => outcome(case, difference),
-        }
+        })
     };
     CaseResult {
         name: case.name.clone().into(),
         title: case.title.clone().into(),
         section: section(case),
-        outcome: found,
+        outcome: asked.outcome,
+        asked: asked.times,
     }
 }
 

@@ -2,10 +2,10 @@
 //!
 //! It shares no code with any server: a mistake here cannot hide the same mistake there.
 use super::encode::Connect;
-use crate::suite::Endpoint;
+use crate::{cut::Pen, suite::Endpoint};
 use std::{
     fmt::{self, Write as _},
-    io::{ErrorKind, Read, Write},
+    io::{ErrorKind, Read},
     net::{Shutdown, TcpStream},
     time::{Duration, Instant},
 };
@@ -201,8 +201,7 @@ pub struct Connection {
     stream: TcpStream,
     input: Vec<u8>,
     patience: Duration,
-    /// Bytes still to send before a write is cut in two, if one is to be.
-    cut: Option<usize>,
+    pen: Pen,
 }
 
 impl Connection {
@@ -215,30 +214,18 @@ impl Connection {
             .map_err(|error| format!("no connection to {}: {error}", endpoint.host))?;
         let prepared = stream.set_nodelay(true).and_then(|()| stream.set_write_timeout(Some(endpoint.patience)));
         prepared.map_err(|error| error.to_string())?;
-        Ok(Connection { stream, input: Vec::new(), patience: endpoint.patience, cut: None })
+        let pen = Pen::new(stream.try_clone().map_err(|error| error.to_string())?, &endpoint.cut);
+        Ok(Connection { stream, input: Vec::new(), patience: endpoint.patience, pen })
     }
 
-    /// Sends the byte after the next `bytes` in a write of its own.
-    pub fn cut_after(&mut self, bytes: usize) {
-        self.cut = Some(bytes);
-    }
-
-    /// Sends all of it. A server that closes meanwhile is seen by what is read next.
+    /// Sends all of it, cut where the endpoint says. A server that closes meanwhile is seen by what is read next.
     pub fn send(&mut self, bytes: &[u8]) {
-        let (now, later) = match self.cut {
-            Some(cut) if cut < bytes.len() => {
-                self.cut = None;
-                bytes.split_at(cut)
-            }
-            Some(cut) => {
-                self.cut = Some(cut - bytes.len());
-                (bytes, &[][..])
-            }
-            None => (bytes, &[][..]),
-        };
-        if self.stream.write_all(now).is_ok() {
-            let _seen_by_the_next_read = self.stream.write_all(later);
-        }
+        let _seen_by_the_next_read = self.pen.write(bytes);
+    }
+
+    /// Sends what is no part of the case, and never cut: what leads to it, or looks at what it left behind.
+    pub fn send_whole(&mut self, bytes: &[u8]) {
+        let _seen_by_the_next_read = self.pen.write_whole(bytes);
     }
 
     /// Ends the sending side.
@@ -297,7 +284,7 @@ impl Connection {
     /// # Errors
     /// What came instead, for people.
     pub fn connect(&mut self, connect: &Connect) -> Result<Packet, String> {
-        self.send(&connect.bytes());
+        self.send_whole(&connect.bytes());
         match self.receive() {
             Seen::Packet(packet) if packet.kind() == 2 && packet.code() == 0 => Ok(packet),
             other => Err(format!("after a plain CONNECT: {other}")),

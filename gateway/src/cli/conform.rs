@@ -7,7 +7,10 @@ use super::{
     send::target::Target,
 };
 use clap::Args;
-use conformance::suite::{self, CaseResult, Count, Credentials, Endpoint, Outcome, SUITES, Suite};
+use conformance::{
+    cut::{Cut, Cuts},
+    suite::{self, CaseResult, Count, Credentials, Endpoint, Outcome, SUITES, Suite},
+};
 use std::{path::PathBuf, time::Duration};
 
 /// Ask any endpoint for what a protocol says about bad input, limits and deadlines.
@@ -15,7 +18,7 @@ use std::{path::PathBuf, time::Duration};
 /// Exit 0: every case was answered as expected, 1: not so, 3: no connection.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  anygate conform http --target http://127.0.0.1:8080\n  anygate conform http --target http://127.0.0.1:8080 --case H04 --case H09\n  anygate conform http --target http://127.0.0.1:8080 --json | jq -r 'select(.outcome == \"failed\") | .case'"
+    after_help = "Examples:\n  anygate conform http --target http://127.0.0.1:8080\n  anygate conform http --target http://127.0.0.1:8080 --case H04 --case H09\n  anygate conform mqtt --target mqtt://127.0.0.1:1883 --cut every\n  anygate conform http --target http://127.0.0.1:8080 --json | jq -r 'select(.outcome == \"failed\") | .case'"
 )]
 pub struct Conform {
     /// The suite
@@ -33,6 +36,9 @@ pub struct Conform {
     /// Seconds to wait for an answer or an end; above the endpoint's own deadlines
     #[arg(long, default_value_t = 45, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     patience: u64,
+    /// Send each case again in two pieces: cut at one place, or at every byte (longer than 1 KiB: at places spread evenly)
+    #[arg(long, value_name = "WHERE", default_value = "none", value_parser = Cuts::WORDS)]
+    cut: String,
     /// One JSON object per case, and one for the count
     #[arg(long)]
     json: bool,
@@ -54,8 +60,8 @@ impl Conform {
         };
         let mut count = Count::default();
         let wanted = |name: &str| self.cases.is_empty() || self.cases.iter().any(|case| case == name);
-        let ran = suite.run(&endpoint, &wanted, &mut |result| {
-            count.add(&result.outcome);
+        let ran = suite.run(&endpoint, Cuts::parse(&self.cut).unwrap_or_default(), &wanted, &mut |result| {
+            count.add(&result);
             say(if self.json { json(&result) } else { text(&result, Style::of_stdout()) }.as_bytes());
         });
         if let Err(fault) = ran {
@@ -83,24 +89,31 @@ impl Conform {
             Ok::<_, String>(Credentials::parse(text.trim_end()))
         });
         let patience = Duration::from_secs(self.patience);
-        Ok((suite, Endpoint { address, host: target.address(), credentials: credentials.transpose()?, patience }))
+        let (host, credentials) = (target.address(), credentials.transpose()?);
+        Ok((suite, Endpoint { address, host, credentials, patience, cut: Cut::default() }))
     }
 
     fn last_line(&self, endpoint: &Endpoint, count: Count) -> String {
-        let Count { ok, failed, not_applicable } = count;
+        let Count { ok, failed, not_applicable, asked } = count;
         if self.json {
             let (suite, target, cases) = (&self.suite, &endpoint.host, count.cases());
             return serde_json::json!({
                 "suite": suite, "target": target, "cases": cases, "ok": ok, "failed": failed, "not_applicable": not_applicable,
+                "asked": asked,
             })
             .to_string();
         }
-        format!("{} cases: {ok} ok, {failed} failed, {not_applicable} not applicable", count.cases())
+        let cut = if self.cut == "none" {
+            String::new()
+        } else {
+            format!("; asked {asked} times, with a cut each but the first")
+        };
+        format!("{} cases: {ok} ok, {failed} failed, {not_applicable} not applicable{cut}", count.cases())
     }
 }
 
 fn text(result: &CaseResult, style: Style) -> String {
-    let CaseResult { name, title, section, outcome } = result;
+    let CaseResult { name, title, section, outcome, asked: _ } = result;
     match outcome {
         Outcome::Ok => format!("ok      {name}  {title}"),
         Outcome::NotApplicable(why) => format!("n/a     {name}  {title}: {why}"),
@@ -112,8 +125,8 @@ fn text(result: &CaseResult, style: Style) -> String {
 }
 
 fn json(result: &CaseResult) -> String {
-    let CaseResult { name, title, section, outcome } = result;
-    let mut line = serde_json::json!({ "case": name, "title": title, "section": section });
+    let CaseResult { name, title, section, outcome, asked } = result;
+    let mut line = serde_json::json!({ "case": name, "title": title, "section": section, "asked": asked });
     match outcome {
         Outcome::Ok => line["outcome"] = "ok".into(),
         Outcome::NotApplicable(why) => {
@@ -134,7 +147,13 @@ mod tests {
     use super::*;
 
     fn result(outcome: Outcome) -> CaseResult {
-        CaseResult { name: "H04".into(), title: "two lengths".into(), section: "RFC 9112, section 6.3".into(), outcome }
+        CaseResult {
+            name: "H04".into(),
+            title: "two lengths".into(),
+            section: "RFC 9112, section 6.3".into(),
+            outcome,
+            asked: 1,
+        }
     }
 
     #[test]

@@ -13,7 +13,13 @@ use super::{
     judge::Difference,
     wire::{Connection, Packet, Seen, Version},
 };
-use crate::suite::{CaseResult, Endpoint, Outcome};
+use crate::{
+    cut::{self, Asked, Cuts},
+    suite::{CaseResult, Endpoint, Outcome},
+};
+
+/// Cuts of one row that are asked at once; all rows run at once besides.
+const AT_ONCE: usize = 4;
 
 /// One row.
 pub struct Row {
@@ -72,25 +78,29 @@ pub fn rows() -> impl Iterator<Item = &'static Row> {
 }
 
 /// Runs the rows that are wanted, all at once, because some wait for a deadline; gives the results in their order.
-pub(super) fn run(endpoint: &Endpoint, wanted: &dyn Fn(&str) -> bool, done: &mut dyn FnMut(CaseResult)) {
+pub(super) fn run(endpoint: &Endpoint, cuts: Cuts, wanted: &dyn Fn(&str) -> bool, done: &mut dyn FnMut(CaseResult)) {
     std::thread::scope(|scope| {
         let chosen: Vec<&Row> = rows().filter(|row| wanted(row.name)).collect();
-        let running: Vec<_> = chosen.into_iter().map(|row| (row, scope.spawn(|| row.run(endpoint)))).collect();
-        for (row, outcome) in running {
-            let outcome = outcome.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let running: Vec<_> =
+            chosen.into_iter().map(|row| (row, scope.spawn(move || row.run(endpoint, cuts)))).collect();
+        for (row, asked) in running {
+            let asked = asked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             let (name, title, section) = (row.name.into(), row.title.into(), row.section.into());
-            done(CaseResult { name, title, section, outcome });
+            done(CaseResult { name, title, section, outcome: asked.outcome, asked: asked.times });
         }
     });
 }
 
 impl Row {
-    fn run(&self, endpoint: &Endpoint) -> Outcome {
-        match self.ask(endpoint) {
+    fn run(&self, endpoint: &Endpoint, cuts: Cuts) -> Asked {
+        if let Ask::Never(why) = &self.ask {
+            return Asked { outcome: Outcome::NotApplicable((*why).to_owned()), times: 0 };
+        }
+        cut::ask(endpoint, cuts, cut::seed(self.name), AT_ONCE, |endpoint| match self.ask(endpoint) {
             Ok(()) => Outcome::Ok,
             Err(Miss::NotApplicable(why)) => Outcome::NotApplicable(why),
             Err(Miss::Failed(Difference { expected, seen })) => Outcome::Failed { expected, seen },
-        }
+        })
     }
 
     fn ask(&self, endpoint: &Endpoint) -> Result<(), Miss> {
@@ -154,7 +164,7 @@ fn want_closed(connection: &mut Connection) -> Result<(), Difference> {
 
 /// PINGREQ is answered, and nothing else comes before.
 fn want_open(connection: &mut Connection) -> Result<(), Difference> {
-    connection.send(&[0xc0, 0]);
+    connection.send_whole(&[0xc0, 0]);
     match connection.receive() {
         Seen::Packet(packet) if packet.first == 0xd0 && packet.body.is_empty() => Ok(()),
         seen => Err(Difference::new("an open connection: PINGRESP to a PINGREQ", seen)),
