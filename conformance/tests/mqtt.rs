@@ -107,6 +107,21 @@ fn sequences_are_judged() {
     assert!(failed(&outcome(&subscribe)), "it is on the list, but silence declines nothing");
 }
 
+/// The careless server forgets what is no whole packet: it is right in one piece only.
+#[test]
+fn a_server_that_needs_whole_packets_fails_when_they_are_cut() {
+    let endpoint = endpoint();
+    let puback = case("taken", b"\x32\x06\0\x01t\0\x07\0", b"\x40\x02\0\x07", false);
+    let whole = run_case(&puback, &endpoint, Cuts::None);
+    assert_eq!((whole.outcome, whole.asked), (Outcome::Ok, 1));
+    for (cuts, asked) in [(Cuts::Once, 2), (Cuts::Every, 8)] {
+        let result = run_case(&puback, &endpoint, cuts);
+        assert_eq!(result.asked, asked, "{cuts:?}");
+        let Outcome::Failed { seen, .. } = result.outcome else { panic!("{cuts:?}: {result:?}") };
+        assert!(seen.contains("with a cut after byte "), "{seen}");
+    }
+}
+
 #[test]
 fn nobody_is_unreachable() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

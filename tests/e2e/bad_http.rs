@@ -71,6 +71,22 @@ fn every_row_of_the_http_table_with_credentials() {
     drop(running);
 }
 
+/// Each row once more for every byte, sent in two pieces that are cut behind it (long rows at some places, rows that wait for a
+/// deadline at one).
+#[test]
+fn a_cut_changes_no_answer() {
+    let place = place("none");
+    let running = place.start();
+    let (output, lines) = conform(&place, place.http, &["--cut", "every"]);
+    let failed: Vec<&Value> = lines.iter().filter(|line| line["outcome"] == "failed").collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let asked = |case: &str| lines.iter().find(|line| line["case"] == case).unwrap()["asked"].as_u64().unwrap();
+    assert!(lines.last().unwrap()["asked"].as_u64() >= Some(10_000), "{:?}", lines.last());
+    assert!(asked("H08") > 80 && asked("H30") == 2 && asked("H44") == 0, "every byte, one cut, none");
+    assert_eq!(running.term(), Some(0));
+}
+
 #[test]
 fn an_endpoint_that_is_not_there_is_exit_3_and_wrong_usage_exit_2() {
     let place = place("none");

@@ -209,17 +209,24 @@ impl Exchange {
                 Step::Pause(_) => {}
             }
         }
+        let mut leaves = false;
         for expected in &self.answers {
             let answer = wire.answer().map_err(|none| self.miss(expected, none))?;
             if !expected.fits(&answer) {
                 return Err(self.miss(expected, answer));
             }
+            // A refusal that did not wait for the rest of its request ends the connection, and says so (RFC 9112, section 9.6).
+            leaves = endpoint.cut.is_one() && answer.status >= 400 && answer.header("connection") == Some("close");
+            if leaves {
+                break;
+            }
         }
-        self.check_after(&mut wire, endpoint)
+        let after = if leaves && self.after == After::Stays { After::Closes } else { self.after };
+        self.check_after(after, &mut wire, endpoint)
     }
 
-    fn check_after(&self, wire: &mut Wire, endpoint: &Endpoint) -> Result<(), Miss> {
-        match self.after {
+    fn check_after(&self, after: After, wire: &mut Wire, endpoint: &Endpoint) -> Result<(), Miss> {
+        match after {
             After::Either => Ok(()),
             After::Closes => wire.end().map_err(|other| {
                 let seen = if other == NoAnswer::Silence { "it stays open".to_owned() } else { other.to_string() };

@@ -21,6 +21,9 @@ use crate::{
 /// Cuts of one row that are asked at once; all rows run at once besides.
 const AT_ONCE: usize = 4;
 
+/// Rows that take long each time they are asked: cut at one place at most.
+const LONG: [&str; 4] = ["M08.5", "M08.3", "M32.5", "M32.3"];
+
 /// One row.
 pub struct Row {
     /// Its name, unique: `M04b`, `M09a.5`.
@@ -96,6 +99,7 @@ impl Row {
         if let Ask::Never(why) = &self.ask {
             return Asked { outcome: Outcome::NotApplicable((*why).to_owned()), times: 0 };
         }
+        let cuts = if LONG.contains(&self.name) { cuts.at_most_once() } else { cuts };
         cut::ask(endpoint, cuts, cut::seed(self.name), AT_ONCE, |endpoint| match self.ask(endpoint) {
             Ok(()) => Outcome::Ok,
             Err(Miss::NotApplicable(why)) => Outcome::NotApplicable(why),
