@@ -17,6 +17,7 @@ use crate::{
     Closed, Failure, LANES, LaneId, Notice, Options, Recovered,
     account::Account,
     committer::Committer,
+    damage::Damage,
     disk::Disk,
     format::{
         cursor::Cursor,
@@ -58,6 +59,9 @@ pub(crate) struct Tally {
     pub spilled_segments: u64,
     pub spilled_events: u64,
     pub read_back: u64,
+    /// Events that were lost to damage, and those of them that [`crate::Journal::take_lost`] gave out.
+    pub lost: u64,
+    pub lost_taken: u64,
 }
 
 impl<F> LaneState<F> {
@@ -72,7 +76,7 @@ impl<F> LaneState<F> {
             backlog: VecDeque::new(),
             spilled: 0,
             careful: 0,
-            tally: Tally { spilled_segments: 0, spilled_events: 0, read_back: 0 },
+            tally: Tally { spilled_segments: 0, spilled_events: 0, read_back: 0, lost: 0, lost_taken: 0 },
         }
     }
 
@@ -124,6 +128,7 @@ pub(crate) struct Inner<D: Disk> {
     pub full: AtomicBool,
     /// A backlog found no room: so many bytes it wanted. 0: it has room.
     pub backlog_wants: AtomicU64,
+    pub damage: Mutex<Damage>,
     pub counters: Counters,
     pub recovered: Recovered,
     #[expect(dead_code, reason = "held while the journal is open")]

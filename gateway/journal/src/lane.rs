@@ -34,6 +34,17 @@ impl<D: Disk> OfLane<'_, D> {
     fn state<T>(&self, work: impl FnOnce(&mut crate::inner::LaneState<D::File>) -> T) -> T {
         self.inner.lane(self.lane.index(), work)
     }
+
+    /// What is settled by this without having been handed out is lost to damage.
+    fn lost(&self, settle: impl FnOnce(&mut Tracker)) {
+        self.state(|state| {
+            let before = state.tracker.settled();
+            settle(&mut state.tracker);
+            let lost = state.tracker.settled().saturating_sub(before);
+            state.tally.lost += lost;
+            state.dirty |= lost > 0;
+        });
+    }
 }
 
 impl<D: Disk> Sink for OfLane<'_, D> {
@@ -58,10 +69,7 @@ impl<D: Disk> Sink for OfLane<'_, D> {
     }
 
     fn lose(&mut self, met: Met) {
-        self.state(|state| {
-            state.dirty = true;
-            state.tracker.lose(met);
-        });
+        self.lost(|tracker| tracker.lose(met));
     }
 
     fn pass(&mut self, lsn: u64) {
@@ -70,7 +78,7 @@ impl<D: Disk> Sink for OfLane<'_, D> {
 
     fn enter(&mut self, entered: &Counts) {
         let lane = self.lane.index();
-        self.state(|state| state.tracker.reconcile(entered.events[lane], entered.bytes[lane]));
+        self.lost(|tracker| tracker.reconcile(entered.events[lane], entered.bytes[lane]));
     }
 
     fn attempts(&self, lsn: u64) -> u32 {

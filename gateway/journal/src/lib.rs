@@ -18,6 +18,7 @@
 mod account;
 mod backlog;
 mod committer;
+mod damage;
 pub mod disk;
 mod error;
 mod format;

@@ -4,7 +4,8 @@
 use std::{io, sync::atomic::Ordering::Relaxed};
 
 use crate::{
-    Closed, Encoded, Failed, Failure, Journal, LaneId, LaneStats, Lsn, RecentId, disk::Disk, ids, sync::hold, tend,
+    Closed, Encoded, Failed, Failure, Journal, LaneId, LaneStats, Lsn, RecentId, disk::Disk, ids, inner::Tally,
+    sync::hold, tend,
 };
 
 /// Bytes read at a time when events go from lane to lane.
@@ -117,6 +118,7 @@ impl<D: Disk> Journal<D> {
                 spilled_segments: state.tally.spilled_segments,
                 spilled_events: state.tally.spilled_events,
                 read_back_segments: state.tally.read_back,
+                lost: state.tally.lost,
                 oldest: Some(Lsn(tracker.low())),
                 ..LaneStats::default()
             }
@@ -128,6 +130,13 @@ impl<D: Disk> Journal<D> {
             stats.unowed_bytes = inner.unowed.pending();
         }
         stats
+    }
+
+    /// Events of a lane that its reader found lost to damage since the last call: they do not wait any more. For who counts.
+    pub fn take_lost(&self, lane: LaneId) -> u64 {
+        let mut state = hold(&self.inner.lanes[lane.index()]);
+        let Tally { lost, lost_taken, .. } = &mut state.tally;
+        *lost - std::mem::replace(lost_taken, *lost)
     }
 
     /// Whether a backlog has found no room on the disk, and none was found since.

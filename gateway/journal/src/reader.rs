@@ -2,6 +2,9 @@
 //! read: a body that does not match its checksum loses one event, a header or table one group; both are counted and told to
 //! the hook, and reading goes on behind the damage.
 //!
+//! The count of a lane's events is set right where it is known: at the begin of each segment, and behind damage as soon as the
+//! reader is at the end of what is durable. What is lost does not wait any longer then.
+//!
 //! A lane's backlog and the ring are one stream: the next segment is the one with the lowest LSNs that are not passed yet. A
 //! segment that is in both places is read from the backlog, unless the reader is in the ring's already.
 
@@ -12,6 +15,7 @@ use std::{
 
 use crate::{
     Body, Entry, LaneId, Lsn, Notice, backlog,
+    damage::Spot,
     disk::Disk,
     format::{
         group::{Group, Row},
@@ -79,6 +83,8 @@ pub(crate) struct Reader<D: Disk> {
     counted: u64,
     /// Damage up to here has been reported.
     reported: u64,
+    /// There was damage since the counts were last set right.
+    harmed: bool,
     quiet: bool,
 }
 
@@ -94,6 +100,7 @@ impl<D: Disk> Reader<D> {
             at: seen,
             counted: 0,
             reported: seen,
+            harmed: false,
             quiet: false,
         }
     }
@@ -143,6 +150,7 @@ impl<D: Disk> Reader<D> {
                     }
                 }
                 None => {
+                    self.at_tip(sink, &segment);
                     sink.pass(mark);
                     return Ok(out);
                 }
@@ -223,11 +231,34 @@ impl<D: Disk> Reader<D> {
         {
             sink.pass(first - 1);
             sink.enter(entered);
+            self.harmed = false;
         }
         self.walk.enter(number);
         // A reader that begins in the middle walks over groups it has seen, so it must not take them for damage.
         self.walk.seen = first - 1;
         self.counted = 0;
+    }
+
+    /// Everything that is durable was met, or is lost: now the counts say how much that is.
+    fn at_tip(&mut self, sink: &mut impl Sink, segment: &Segment<D::File>) {
+        if let Some(offset) = self.walk.damage() {
+            self.damaged(segment, offset, segment.about.last + 1);
+        }
+        if !self.harmed {
+            return;
+        }
+        let entered = {
+            let ring = hold(&self.inner.ring);
+            // Otherwise there is more by now, and this is tried again behind it.
+            let same = |now: &&Segment<D::File>| !now.sealed && now.about.end == segment.about.end;
+            ring.get(segment.about.number).filter(same).map(|_| ring.entered.clone())
+        };
+        if let Some(entered) = entered {
+            sink.pass(segment.about.last);
+            sink.enter(&entered);
+            self.at = self.at.max(segment.about.last);
+            self.harmed = false;
+        }
     }
 
     /// Damage at the end of a segment, and what a backlog's should have and has not.
@@ -260,6 +291,7 @@ impl<D: Disk> Reader<D> {
             return;
         }
         self.reported = next;
+        self.harmed = true;
         self.report(segment.about.number, offset, lost);
     }
 
@@ -267,9 +299,22 @@ impl<D: Disk> Reader<D> {
         if self.quiet {
             return;
         }
-        self.inner.counters.corrupt_groups.fetch_add(1, Relaxed);
-        self.inner.counters.corrupt_events.fetch_add(events, Relaxed);
-        self.inner.notice(&Notice::CorruptGroup { segment, offset, events });
+        let spot = Spot::Groups { backlog: self.backlog(), segment, offset };
+        let (fresh, is_new) = hold(&self.inner.damage).note(spot, events);
+        if !is_new && fresh == 0 {
+            return;
+        }
+        self.inner.counters.corrupt_groups.fetch_add(u64::from(is_new), Relaxed);
+        self.inner.counters.corrupt_events.fetch_add(fresh, Relaxed);
+        self.inner.notice(&Notice::CorruptGroup { segment, offset, events: fresh });
+    }
+
+    /// The index of the lane whose backlog it is in.
+    fn backlog(&self) -> Option<usize> {
+        match (&self.place, self.reach) {
+            (Place::Backlog(..), Reach::Lane(lane) | Reach::Backlog(lane)) => Some(lane.index()),
+            _ => None,
+        }
     }
 
     /// Hands out events of a group from `index` on; the index to go on at, or `None` when it is through.
@@ -321,7 +366,8 @@ impl<D: Disk> Reader<D> {
 
     fn body_is_good(&self, group: &Group<'_>, row: Row, found: &Found, lsn: u64) -> bool {
         let good = group.body(row).is_some();
-        if !good && !self.quiet {
+        let spot = || Spot::Event { backlog: self.backlog(), lsn: Lsn(lsn) };
+        if !good && !self.quiet && hold(&self.inner.damage).note(spot(), 1).1 {
             self.inner.counters.corrupt_events.fetch_add(1, Relaxed);
             self.inner.notice(&Notice::CorruptEvent { segment: found.header.segment, lsn: Lsn(lsn) });
         }

@@ -116,6 +116,8 @@ pub struct LaneStats {
     pub spilled_events: u64,
     /// Segments of the backlog that were read, done with and deleted since the journal was opened.
     pub read_back_segments: u64,
+    /// Events that should have been the lane's and were lost to damage since the journal was opened.
+    pub lost: u64,
     /// No event before this one waits; `None`: none waits at all.
     pub oldest: Option<Lsn>,
 }

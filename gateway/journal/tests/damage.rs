@@ -487,3 +487,66 @@ fn nothing_is_begun_over_a_log_whose_meta_is_lost() {
     assert!(matches!(Journal::open(disk.clone(), options()).map(drop), Err(OpenError::Damaged { .. })));
     assert!(!disk.list(&Path::new(DIR).join("journal")).unwrap().is_empty());
 }
+
+/// A disk that says yes and writes nothing, under a journal that runs: what is lost is found by the lanes' readers, and waits
+/// for nobody.
+#[test]
+fn what_a_lying_disk_lost_leaves_the_lanes_at_once_and_counts_once() {
+    // Which of six groups is lost: one in the middle, the last one, the last two.
+    for (first, groups) in [(2_u64, 1_u64), (5, 1), (4, 2)] {
+        let (disk, (options, notices)) = (FaultyDisk::new(), hooked());
+        let journal = Journal::open(disk.clone(), options).unwrap();
+        let append = |body: &[u8], lanes: u64| {
+            // The helper's part: the next segment.
+            journal.tend_step(false).unwrap();
+            let lsn = journal.append(&[Encoded::new(body, lanes)]).unwrap();
+            assert!(journal.commit_step().unwrap());
+            lsn
+        };
+        let lsns: Vec<Lsn> =
+            (0..6).map(|group| append(&[group; 100], if group % 2 == 0 { A } else { A | 4 })).collect();
+        let segment = segment_of_groups(&disk);
+        disk.damage(&segment, |bytes| {
+            let from = 4096 * (1 + usize::try_from(first).unwrap());
+            bytes[from..from + 4096 * usize::try_from(groups).unwrap()].fill(0);
+        });
+        let lost =
+            |lane: u8| if lane == 1 { groups } else { (first..first + groups).filter(|at| at % 2 == 1).count() as u64 };
+        let mut readers = [journal.lane(lane(1)), journal.lane(lane(2))];
+        for (reader, id) in readers.iter_mut().zip([1, 2]) {
+            let found = reader.read(1 << 20).unwrap();
+            assert!(reader.read(1 << 20).unwrap().is_empty());
+            let waits = if id == 1 { 6 } else { 3 } - lost(id);
+            assert_eq!((found.len() as u64, journal.pending(lane(id))), (waits, waits), "lane {id}, group {first}");
+            assert_eq!(journal.pending_bytes(lane(id)), 100 * waits, "lane {id}, group {first}");
+            assert_eq!(
+                (journal.take_lost(lane(id)), journal.take_lost(lane(id))),
+                (lost(id), 0),
+                "lane {id}, group {first}"
+            );
+            found.iter().for_each(|entry| assert!(reader.done(entry.lsn)));
+            assert_eq!(journal.pending(lane(id)), 0);
+        }
+        let is_told =
+            |notices: &[Notice]| matches!(notices, [Notice::CorruptGroup { events, .. }] if *events == groups);
+        assert!(is_told(&notices.lock().unwrap()), "{:?}", notices.lock().unwrap());
+        // What comes behind the damage is read, and nothing is lost or told again, in this segment or the next.
+        let mut last = *lsns.last().unwrap();
+        while segment_files(&disk)
+            .iter()
+            .filter(|path| disk.get(path).unwrap().get(4096..4100) == Some(b"AGrp"))
+            .count()
+            < 2
+        {
+            last = append(&[9; 3000], A | 4);
+        }
+        for (reader, id) in readers.iter_mut().zip([1, 2]) {
+            let found = reader.read(usize::MAX).unwrap();
+            assert_eq!(found.last().map(|entry| entry.lsn), Some(last));
+            assert_eq!((journal.pending(lane(id)), journal.take_lost(lane(id))), (found.len() as u64, 0));
+        }
+        assert!(is_told(&notices.lock().unwrap()), "{:?}", notices.lock().unwrap());
+        assert_eq!(journal.stats().corrupt_events, groups, "once, not once per lane");
+        assert_eq!(journal.lane_stats(lane(1)).lost, groups);
+    }
+}

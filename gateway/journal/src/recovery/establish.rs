@@ -15,6 +15,7 @@ use crate::{
     LANES, LaneId, Lsn, Notice, OpenError, Options, Recovered,
     account::Account,
     committer::{now_micros, put_header},
+    damage::Spot,
     disk::{Disk, DiskFile, Open},
     format::{
         PAGE64,
@@ -30,6 +31,7 @@ use crate::{
     intake::Intake,
     ring::{Blank, Ring, Segment, count},
     stats::Counters,
+    sync::hold,
     tracker::Tracker,
     watermark::Watermark,
 };
@@ -108,6 +110,10 @@ pub(crate) fn open<D: Disk>(disk: D, options: Options) -> Result<Inner<D>, OpenE
     let (ring, zeroed) = start.ring(survey)?;
     let inner = assemble(Parts { disk, options, lock, seed, meta, states, ring, zeroed, ids, recovered });
     for notice in &notices {
+        if let Notice::CorruptGroup { segment, offset, events } = *notice {
+            // Counted in `recovered`: a reader that comes by does not count it again.
+            hold(&inner.damage).note(Spot::Groups { backlog: None, segment, offset }, events);
+        }
         inner.notice(notice);
     }
     Ok(inner)
@@ -155,6 +161,7 @@ fn assemble<D: Disk>(parts: Parts<D>) -> Inner<D> {
         ending: Mutex::new(Ending::default()),
         full: AtomicBool::new(false),
         backlog_wants: AtomicU64::new(0),
+        damage: Mutex::default(),
         counters: Counters::default(),
         recovered,
         lock,
