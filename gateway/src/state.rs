@@ -1,12 +1,12 @@
 //! What all generations of the config share: the journal, the lanes, the budget, and the counts. It outlives a reload.
 use crate::{
     ids::Ids,
-    lanes::Lanes,
+    lanes::{Lane, Lanes},
     stack::held::Held,
     telemetry::{Filling, Metrics, Ring, spans::Spans},
     vital::Vital,
 };
-use journal::{AnyDisk, Journal, LaneId};
+use journal::{AnyDisk, Journal, LaneId, Stats};
 use std::{
     fmt,
     net::SocketAddr,
@@ -116,6 +116,16 @@ impl Shared {
                 self.metrics.show_backlog(name, &self.journal.lane_stats(id));
             }
         }
+    }
+
+    /// When new events are refused for want of room, if everything goes on as in the last minutes: the first backlog to reach its
+    /// quota, and the ring once backlogs find no room on the disk (else what lags leaves the ring for them). `None`: never.
+    pub fn time_to_full(&self, stats: &Stats) -> Option<Duration> {
+        let ring = if self.journal.backlog_is_full() { self.filling.time_to_full(stats.capacity_bytes) } else { None };
+        let lanes = self.lanes();
+        let of_lane =
+            |lane: &Arc<Lane>| lane.filling.time_to_full(self.journal.lane_stats(LaneId::new(lane.id)?).quota);
+        lanes.iter().filter_map(of_lane).chain(ring).min()
     }
 
     /// Says that the journal is in memory: nothing in it outlives the process.

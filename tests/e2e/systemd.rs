@@ -34,10 +34,16 @@ impl Manager {
     /// Reads until something says `what`.
     #[track_caller]
     fn hears(&self, what: &str, seconds: u64) {
+        self.message(what, seconds);
+    }
+
+    /// The first message that says `what`.
+    #[track_caller]
+    fn message(&self, what: &str, seconds: u64) -> String {
         let until = Instant::now() + Duration::from_secs(seconds);
         while Instant::now() < until {
-            if self.next().is_some_and(|said| said.lines().any(|line| line == what)) {
-                return;
+            if let Some(said) = self.next().filter(|said| said.lines().any(|line| line == what)) {
+                return said;
             }
         }
         panic!("{what} was not said within {seconds} s");
@@ -53,6 +59,23 @@ impl Manager {
         }
         begin.elapsed()
     }
+}
+
+#[test]
+fn a_reload_is_said_with_its_time_and_its_end() {
+    let (manager, place) = Manager::of(Place::with(KEEP));
+    let running = place.start();
+    manager.hears("READY=1", 20);
+    // One that is applied, and one that is not: both end.
+    for text in [KEEP, "routes: 1\n"] {
+        place.rewrite(text);
+        running.signal("HUP");
+        let said = manager.message("RELOADING=1", 20);
+        let usec = said.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC=")).expect("in the same message");
+        assert!(usec.parse::<u64>().is_ok_and(|usec| usec > 0), "{said}");
+        manager.hears("READY=1", 20);
+    }
+    assert_eq!(running.term(), Some(0), "{}", running.stderr());
 }
 
 #[test]

@@ -142,6 +142,18 @@ pub struct LaneStatus {
     pub dead_lettered: u64,
     /// Deliveries that had to be tried again.
     pub retries: u64,
+    /// Bytes of what waits.
+    #[serde(default)]
+    pub pending_bytes: u64,
+    /// Bytes that may wait (`backlog.max_size`); 0 for no limit.
+    #[serde(default)]
+    pub quota_bytes: u64,
+    /// Seconds until that is reached, at the rate of the last five minutes; none while it does not fill.
+    #[serde(default)]
+    pub full_in_seconds: Option<u64>,
+    /// Events that were acknowledged for it and lost to damage of the disk, since the start.
+    #[serde(default)]
+    pub lost: u64,
     /// What is wrong, if anything.
     pub trouble: Option<TroubleStatus>,
     /// What makes deliveries less safe than they could be.
@@ -175,7 +187,8 @@ pub struct JournalStatus {
     pub capacity_bytes: u64,
     /// No room: new events are refused or held.
     pub full: bool,
-    /// Seconds until it is full, at the rate of the last five minutes; none while it does not fill.
+    /// Seconds until new events are refused, at the rate of the last five minutes; none while nothing fills. The first backlog to
+    /// reach its quota decides, and the ring once backlogs find no room on the disk.
     #[serde(default)]
     pub full_in_seconds: Option<u64>,
     /// It is in memory: nothing in it outlives the process.
@@ -297,7 +310,8 @@ fn routes(api: &Api) -> Vec<RouteStatus> {
 }
 
 fn lane_status(api: &Api, samples: &[Sample], lane: &Arc<Lane>) -> LaneStatus {
-    let pending = LaneId::new(lane.id).map_or(0, |id| api.shared.journal.pending(id));
+    let stats = LaneId::new(lane.id).map(|id| api.shared.journal.lane_stats(id)).unwrap_or_default();
+    let pending = stats.pending;
     let oldest = (pending > 0).then(|| oldest(api, lane)).flatten();
     let age = |time: &SystemTime| time.elapsed().unwrap_or_default().as_secs();
     LaneStatus {
@@ -312,6 +326,10 @@ fn lane_status(api: &Api, samples: &[Sample], lane: &Arc<Lane>) -> LaneStatus {
         delivered: lane.meter.delivered.get(),
         dead_lettered: lane.meter.dead_lettered.get(),
         retries: whole(figures::sum(samples, "anygate_backend_retries_total", &[("anygate_backend", &lane.name)])),
+        pending_bytes: stats.pending_bytes,
+        quota_bytes: stats.quota,
+        full_in_seconds: lane.filling.time_to_full(stats.quota).map(|left| left.as_secs()),
+        lost: stats.lost,
         trouble: trouble(lane),
     }
 }
@@ -362,7 +380,7 @@ fn journal_status(api: &Api) -> JournalStatus {
         used_bytes: stats.used_bytes,
         capacity_bytes: stats.capacity_bytes,
         full: stats.full,
-        full_in_seconds: api.shared.filling.time_to_full(stats.capacity_bytes).map(|left| left.as_secs()),
+        full_in_seconds: api.shared.time_to_full(&stats).map(|left| left.as_secs()),
         in_memory: api.shared.is_volatile(),
         segments: wide(stats.segments),
         durable_lsn: stats.durable.get(),

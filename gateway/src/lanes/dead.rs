@@ -22,9 +22,10 @@ pub fn of_lane(event: &Event, backend: &schemas::ByteStr, why: &Why, attempts: u
 /// # Errors
 /// What the journal says; `Full` and `Busy` pass.
 pub fn append(shared: &Arc<Shared>, letter: &Event) -> Result<u64, journal::Closed> {
-    // Whoever sent it has a receipt for it. Where there is no room its lane waits, with the event still in the journal.
-    shared.lanes().letter_room(letter.envelope.size(), true).map_err(|_| journal::Closed::Full)?;
-    append_to(shared, letter, 1)
+    append_if(shared, letter, 1, |bytes| {
+        // Whoever sent it has a receipt for it. Where there is no room its lane waits, with the event still in the journal.
+        shared.lanes().letter_room(bytes, true).map_err(|_| journal::Closed::Full)
+    })
 }
 
 /// Appends an event for exactly these lanes.
@@ -32,8 +33,19 @@ pub fn append(shared: &Arc<Shared>, letter: &Event) -> Result<u64, journal::Clos
 /// # Errors
 /// What the journal says.
 pub fn append_to(shared: &Arc<Shared>, event: &Event, lanes: u64) -> Result<u64, journal::Closed> {
+    append_if(shared, event, lanes, |_| Ok(()))
+}
+
+/// `may` is asked with the size of the record, which is what counts in the journal.
+fn append_if(
+    shared: &Arc<Shared>,
+    event: &Event,
+    lanes: u64,
+    may: impl FnOnce(usize) -> Result<(), journal::Closed>,
+) -> Result<u64, journal::Closed> {
     let mut head = Vec::with_capacity(256);
     record::encode_head(&mut head, event);
+    may(head.len() + event.envelope.data().len())?;
     let lsn = shared.journal.append(&[Encoded::gathered(&head, event.envelope.data(), lanes)])?;
     shared.lanes().entered(lanes);
     Ok(lsn.get())

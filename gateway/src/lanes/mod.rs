@@ -13,7 +13,10 @@ pub mod run;
 pub mod strands;
 mod window;
 
-use crate::{telemetry::LaneMeter, vital::Beat};
+use crate::{
+    telemetry::{Filling, LaneMeter},
+    vital::Beat,
+};
 use backends::Backend;
 use health::Health;
 use journal::{AnyDisk, Journal, LaneId};
@@ -74,6 +77,8 @@ pub struct Lane {
     pub health: Health,
     /// Its loop came by.
     pub beat: Beat,
+    /// How fast its backlog fills.
+    pub filling: Filling,
     direct: Window,
 }
 
@@ -94,7 +99,8 @@ impl Lane {
     ) -> Self {
         meter.up.set(1);
         let (name, health) = (name.into(), Health::default());
-        Lane { id, name, backend, treatment, meter, health, beat: Beat::default(), direct: Window::default() }
+        let (beat, filling) = (Beat::default(), Filling::default());
+        Lane { id, name, backend, treatment, meter, health, beat, filling, direct: Window::default() }
     }
 
     /// Whether an event of this path has room: a stored one in the lane's quota, a direct one when the backend is well.
@@ -226,11 +232,15 @@ impl Lanes {
     pub fn refresh(&self, journal: &Journal<AnyDisk>) {
         let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         for lane in self.iter() {
-            let stored = LaneId::new(lane.id).map_or(0, |id| journal.pending(id));
+            let stored = LaneId::new(lane.id).map_or(0, |id| {
+                count_lost(journal, id, &lane.name, &lane.meter);
+                journal.pending(id)
+            });
             let direct = u64::try_from(lane.direct_waiting()).unwrap_or(u64::MAX);
             lane.meter.pending.set(number(stored.saturating_add(direct)));
         }
         if let Some(dead) = self.dead_meter() {
+            count_lost(journal, LaneId::DEAD_LETTERS, Self::DEAD_LETTERS, dead);
             dead.pending.set(number(journal.pending(LaneId::DEAD_LETTERS)));
         }
     }
@@ -322,6 +332,19 @@ impl Lanes {
         {
             meter.entered.inc();
         }
+    }
+}
+
+/// What a lane's reader found lost does not wait any more, and is counted once for the lane.
+fn count_lost(journal: &Journal<AnyDisk>, id: LaneId, name: &str, meter: &LaneMeter) {
+    let events = journal.take_lost(id);
+    if events > 0 {
+        meter.dropped_as("lost", events);
+        tracing::error!(
+            backend = name,
+            events,
+            "the disk damaged or never wrote them: what was acknowledged for this backend is gone (look at the disk)"
+        );
     }
 }
 

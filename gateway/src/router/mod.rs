@@ -199,14 +199,9 @@ impl RoutePlan {
 
     /// Asks every lane for room, and its backend whether it can take the event at all.
     fn ask_lanes(&self, batch: &mut Batch) {
-        let (mut held, owed) = (None, batch.wants.answer);
-        for (item, door) in batch.alive() {
-            if item.dead.is_some() {
-                if let Err(refusal) = self.lanes.letter_room(item.envelope.size(), owed) {
-                    held.get_or_insert(refusal);
-                }
-                continue;
-            }
+        let mut held = None;
+        // Whether dead letters have room is asked at admission, which knows the size of their records.
+        for (item, door) in batch.alive().filter(|(item, _)| item.dead.is_none()) {
             self.leave_out(item);
             let refused = item.views.iter().find_map(|view| {
                 let event = EventView { envelope: &view.envelope, door };

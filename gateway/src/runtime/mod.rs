@@ -65,9 +65,8 @@ pub struct Gateway {
     stop_rest: watch::Sender<bool>,
     serving: Vec<JoinHandle<()>>,
     running: Vec<JoinHandle<()>>,
-    /// How long it takes messages after it has said that it is not ready any more.
-    delay: Duration,
-    drain: Duration,
+    /// A part is lost: the stop is a short one.
+    hurried: bool,
 }
 
 impl Gateway {
@@ -145,8 +144,7 @@ impl Gateway {
             stop_rest,
             serving,
             running,
-            delay: config.node.drain_delay.get(),
-            drain: config.node.drain_timeout.get(),
+            hurried: false,
         })
     }
 

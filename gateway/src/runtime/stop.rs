@@ -40,6 +40,13 @@ pub enum Fatal {
     Broken(String),
 }
 
+/// How long a stop goes on as before, and how long it waits for what is under way then.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    delay: Duration,
+    drain: Duration,
+}
+
 /// How a stop went.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopped {
@@ -65,13 +72,24 @@ impl Gateway {
 
     /// How long a stop may take in all.
     pub fn stop_takes(&self) -> Duration {
-        self.delay + self.drain + LANE_GOODBYE_MAX
+        let Patience { delay, drain } = self.patience();
+        delay + drain + LANE_GOODBYE_MAX
+    }
+
+    /// What the config in force says, not the one at start.
+    fn patience(&self) -> Patience {
+        let now = self.live.now();
+        let (delay, drain) = (now.config.node.drain_delay.get(), now.config.node.drain_timeout.get());
+        if self.hurried {
+            Patience { delay: Duration::ZERO, drain: drain.min(BROKEN_DRAIN) }
+        } else {
+            Patience { delay, drain }
+        }
     }
 
     /// From here on a stop takes no delay and little time: a part is lost.
     pub fn hurry(&mut self) {
-        self.delay = Duration::ZERO;
-        self.drain = self.drain.min(BROKEN_DRAIN);
+        self.hurried = true;
     }
 
     /// Tells everybody that the journal's disk failed; comes back within [`LAST_WORDS`]. The caller ends the process then,
@@ -89,27 +107,28 @@ impl Gateway {
 
     /// Stops in order; see the module.
     pub fn stop(mut self) -> Stopped {
+        let Patience { delay, drain } = self.patience();
         self.shared.leave();
-        if !self.delay.is_zero() {
-            self.edge.block_on(async { tokio::time::sleep(self.delay).await });
+        if !delay.is_zero() {
+            self.edge.block_on(async { tokio::time::sleep(delay).await });
         }
         let begin = Instant::now();
         self.shared.stop();
         self.stop_listeners.send_replace(true);
         let serving = std::mem::take(&mut self.serving);
-        let most = LISTENER_DRAIN.min(self.drain);
+        let most = LISTENER_DRAIN.min(drain);
         self.edge.block_on(async {
             // A listener that does not end in time is cut off below, with its runtime.
             let _ended = tokio::time::timeout(most, futures_util::future::join_all(serving)).await;
         });
-        while self.may_drain() && begin.elapsed() < self.drain && self.shared.journal.failure().is_none() {
+        while self.may_drain() && begin.elapsed() < drain && self.shared.journal.failure().is_none() {
             std::thread::sleep(Duration::from_millis(10));
         }
         self.stop_lanes.send_replace(true);
         self.stop_rest.send_replace(true);
         let running = std::mem::take(&mut self.running);
         self.lanes.block_on(async {
-            let left = self.drain.saturating_sub(begin.elapsed()).clamp(LANE_GOODBYE_MIN, LANE_GOODBYE_MAX);
+            let left = drain.saturating_sub(begin.elapsed()).clamp(LANE_GOODBYE_MIN, LANE_GOODBYE_MAX);
             let _ended = tokio::time::timeout(left, futures_util::future::join_all(running)).await;
         });
         self.lanes.block_on(self.shared.spans.shutdown());

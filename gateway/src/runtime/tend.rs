@@ -74,6 +74,17 @@ fn forget_letters(shared: &Shared, keep: Duration) {
     }
 }
 
+fn tell_filling(what: &str, change: Option<Change>) {
+    match change {
+        Some(Change::Soon(left)) => tracing::warn!(
+            minutes = left.as_secs() / 60,
+            "{what} is full soon if it goes on like this, and new events are refused then: see `anygate status`"
+        ),
+        Some(Change::NoLonger) => tracing::info!("{what} does not fill any more"),
+        None => {}
+    }
+}
+
 #[allow(clippy::cast_precision_loss, reason = "gauges are floating point")]
 fn gauges(shared: &Shared) {
     let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
@@ -81,15 +92,17 @@ fn gauges(shared: &Shared) {
     let stats = shared.journal.stats();
     shared.metrics.journal_size.set(number(stats.used_bytes));
     shared.metrics.journal_capacity.set(number(stats.capacity_bytes));
-    match shared.filling.note(clock::now(), stats.used_bytes, stats.capacity_bytes) {
-        Some(Change::Soon(left)) => tracing::warn!(
-            minutes = left.as_secs() / 60,
-            "the journal is full soon if it goes on like this: see which lane is behind in `anygate status`"
-        ),
-        Some(Change::NoLonger) => tracing::info!("the journal does not fill any more"),
-        None => {}
+    let change = shared.filling.note(clock::now(), stats.used_bytes, stats.capacity_bytes);
+    if shared.journal.backlog_is_full() {
+        tell_filling("the journal's ring", change);
     }
-    let left = shared.filling.time_to_full(stats.capacity_bytes).map_or(f64::INFINITY, |left| left.as_secs_f64());
+    for lane in shared.lanes().iter() {
+        let Some(id) = LaneId::new(lane.id) else { continue };
+        let lane_stats = shared.journal.lane_stats(id);
+        let change = lane.filling.note(clock::now(), lane_stats.pending_bytes, lane_stats.quota);
+        tell_filling(&format!("the backlog of {}", lane.name), change);
+    }
+    let left = shared.time_to_full(&stats).map_or(f64::INFINITY, |left| left.as_secs_f64());
     shared.metrics.journal_time_to_full.set(left);
     shared.metrics.spans_dropped.set(number(shared.spans.dropped()));
     if stats.groups > 0 {

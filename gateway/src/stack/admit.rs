@@ -56,10 +56,6 @@ impl Admit {
                 return Ok(Err(refusal));
             }
             mark_dead(&mut batch);
-            if let Err(refusal) = self.shared.lanes().letter_room(batch.size(), batch.wants.answer) {
-                batch.hold(refusal);
-                return Err(Box::new(batch));
-            }
         }
         if self.shared.is_volatile() {
             // No route says so, but a dead letter would: nothing in memory is durable.
@@ -73,19 +69,23 @@ impl Admit {
         }
         let (stored, lsn) = match self.append(&batch) {
             Ok(kept) => kept,
-            Err(journal::Closed::Busy) => {
+            Err(NoRoom::ForLetters(refusal)) => {
+                batch.hold(refusal);
+                return Err(Box::new(batch));
+            }
+            Err(NoRoom::InJournal(journal::Closed::Busy)) => {
                 batch.hold_briefly(
                     Refusal::new(Word::Overloaded, "the journal is writing a full group").retry_after(BUSY),
                 );
                 return Err(Box::new(batch));
             }
-            Err(journal::Closed::Full) => {
+            Err(NoRoom::InJournal(journal::Closed::Full)) => {
                 batch.hold(
                     Refusal::new(Word::StorageFull, "the journal has no room").retry_after(Duration::from_secs(1)),
                 );
                 return Err(Box::new(batch));
             }
-            Err(error) => {
+            Err(NoRoom::InJournal(error)) => {
                 let refusal = closed(error);
                 batch.meter.refused_whole(batch.origin.version, refusal.word, batch.len());
                 return Ok(Err(refusal));
@@ -120,19 +120,27 @@ impl Admit {
     }
 
     /// One append for all events that are stored: how many records those are, and the last one's LSN; 0 when there are none.
-    fn append(&self, batch: &Batch) -> Result<(usize, u64), journal::Closed> {
+    fn append(&self, batch: &Batch) -> Result<(usize, u64), NoRoom> {
         // A dead letter whose sender gets no receipt may give way to others of its kind.
         let owed = batch.wants.answer;
         SCRATCH.with_borrow_mut(|heads| {
             heads.clear();
             let mut places: SmallVec<[Place<'_>; 1]> = SmallVec::with_capacity(batch.items.len());
+            let mut letters = 0;
             for_each_record(batch, |parts, envelope| {
+                let start = heads.len();
                 record::encode_parts(heads, parts);
+                if parts.death.is_some() {
+                    letters += heads.len() - start + envelope.data().len();
+                }
                 let (unowed, unkeyed) = (parts.death.is_some() && !owed, parts.id.is_none());
                 places.push(Place { end: heads.len(), data: envelope.data(), lanes: parts.lanes, unowed, unkeyed });
             });
             if places.is_empty() {
                 return Ok((0, 0));
+            }
+            if letters > 0 {
+                self.shared.lanes().letter_room(letters, owed).map_err(NoRoom::ForLetters)?;
             }
             let mut entries: SmallVec<[Encoded<'_>; 1]> = SmallVec::with_capacity(places.len());
             let mut start = 0;
@@ -147,7 +155,7 @@ impl Admit {
             if heads.capacity() > SCRATCH_KEPT {
                 *heads = Vec::new();
             }
-            appended
+            appended.map_err(NoRoom::InJournal)
         })
     }
 
@@ -191,6 +199,13 @@ impl Admit {
         }
         Some(slot)
     }
+}
+
+/// Why nothing of a batch was appended.
+enum NoRoom {
+    /// The dead letters have reached their quota.
+    ForLetters(Refusal),
+    InJournal(journal::Closed),
 }
 
 fn closed(error: journal::Closed) -> Refusal {

@@ -308,7 +308,7 @@ impl OpenService {
         let entry = journal::Encoded::gathered(&head, &letter.payload, 1);
         let owed = message.wants.answer;
         let entry = if owed { entry } else { entry.unowed() };
-        let kept = self.shared.lanes().letter_room(letter.payload.len(), owed).and_then(|()| {
+        let kept = self.shared.lanes().letter_room(head.len() + letter.payload.len(), owed).and_then(|()| {
             let full = |_| Refusal::new(Word::StorageFull, "the journal has no room for the dead letter");
             self.shared.journal.append(&[entry]).map_err(full)
         });

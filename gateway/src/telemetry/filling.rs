@@ -1,4 +1,4 @@
-//! How fast the journal fills, and so when it will be full: an alarm before it is, not only a percentage.
+//! How fast the journal's ring or a backlog fills, and so when it will be full: an alarm before it is, not only a percentage.
 use std::{
     collections::VecDeque,
     sync::{Mutex, PoisonError},
@@ -34,7 +34,7 @@ pub enum Change {
 }
 
 impl Filling {
-    /// Notes how many bytes are used; says so when the outlook has changed.
+    /// Notes how many bytes are used; says so when the outlook has changed. A capacity of 0 is no limit.
     pub fn note(&self, now: Instant, used: u64, capacity: u64) -> Option<Change> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state.samples.back().is_some_and(|(at, _)| now.saturating_duration_since(*at) < EVERY) {
@@ -68,7 +68,7 @@ impl Filling {
 fn left(samples: &VecDeque<(Instant, u64)>, capacity: u64) -> Option<Duration> {
     let ((first, then), (last, now)) = (samples.front()?, samples.back()?);
     let watched = last.saturating_duration_since(*first);
-    if watched < WATCHED || now <= then {
+    if watched < WATCHED || now <= then || capacity == 0 {
         return None;
     }
     let seconds = capacity.saturating_sub(*now) as f64 * watched.as_secs_f64() / (now - then) as f64;

@@ -83,6 +83,9 @@ pub fn done(events: &Events) -> Vec<Outcome> {
     vec![Outcome::Done(Position::default()); events.len()]
 }
 
+/// What may wait in the lane, in bytes.
+pub const QUOTA: u64 = 64 << 20;
+
 /// A running lane.
 pub struct Stage {
     pub shared: Arc<Shared>,
@@ -96,7 +99,7 @@ impl Stage {
         let mut options = Options::new("/scripted");
         options.segment_size = 4 << 20;
         options.group_bytes = 1 << 20;
-        let spec = LaneSpec { name: "bus".into(), kind: "scripted".into(), config_hash: 0, ..LaneSpec::default() };
+        let spec = LaneSpec { name: "bus".into(), kind: "scripted".into(), quota: QUOTA, ..LaneSpec::default() };
         options.lanes = vec![spec];
         let journal = Journal::open(AnyDisk::from(MemoryDisk::new()), options).unwrap();
         let metrics = Arc::new(Metrics::new());
@@ -182,7 +185,7 @@ impl DurableWait for Never {
     }
 }
 
-fn event(id: &str, level: AckLevel, bytes: usize) -> Event {
+pub fn event(id: &str, level: AckLevel, bytes: usize) -> Event {
     let mut all = Attributes::default();
     for (name, value) in [("id", id), ("source", "/test"), ("type", "t")] {
         all.set(name, value, Kind::String).unwrap();

@@ -109,9 +109,17 @@ impl LaneStatus {
             0 => String::new(),
             senders => format!(", {} senders wait for their confirmation", grouped(senders)),
         };
+        let full = match self.full_in_seconds {
+            Some(seconds) => format!(", full in {} at this rate", spell(seconds)),
+            None => String::new(),
+        };
+        let lost = match self.lost {
+            0 => String::new(),
+            lost => format!(", {} LOST to damage of the disk", grouped(lost)),
+        };
         let state = if self.trouble.is_some() { "TROUBLE" } else { "well" };
         let mut lines = vec![format!(
-            "  {:<12} {:<5} {state}: {waiting}{direct}, {} under way, {} delivered{dead}",
+            "  {:<12} {:<5} {state}: {waiting}{full}{direct}, {} under way, {} delivered{dead}{lost}",
             self.backend,
             self.kind,
             grouped(self.in_flight),
@@ -137,7 +145,7 @@ impl JournalStatus {
         let percent = self.used_bytes.saturating_mul(100) / self.capacity_bytes.max(1);
         let full = match (self.full, self.full_in_seconds) {
             (true, _) => ", FULL: new events are refused or held".to_owned(),
-            (false, Some(seconds)) => format!(", full in {} at this rate", spell(seconds)),
+            (false, Some(seconds)) => format!(", new events are refused in {} at this rate", spell(seconds)),
             (false, None) => String::new(),
         };
         let memory = if self.in_memory { " of memory" } else { "" };

@@ -47,7 +47,7 @@ impl LaneMeter {
         self.dropped.get_or_create(&self.by_error(word)).inc();
     }
 
-    /// Events that left the lane as somebody asked: `moved`, `discarded`.
+    /// Events that left the lane as somebody asked (`moved`, `discarded`), or because the disk damaged them (`lost`).
     pub fn dropped_as(&self, reason: &'static str, events: u64) {
         let by = ByBackendError { anygate_backend: self.backend.clone(), error_type: reason };
         self.dropped.get_or_create(&by).inc_by(events);
@@ -84,7 +84,7 @@ impl Metrics {
             family.get_or_create(&to).inc_by(counted);
             family.remove(&from);
         }
-        for reason in Word::ALL.iter().map(|word| word.as_str()).chain(["moved", "discarded"]) {
+        for reason in Word::ALL.iter().map(|word| word.as_str()).chain(["moved", "discarded", "lost"]) {
             let by = |name: &str| ByBackendError { anygate_backend: name.to_owned(), error_type: reason };
             for family in [&self.lane_dropped, &self.retries] {
                 let counted = family.get(&by(old)).map_or(0, |counter| counter.get());
