@@ -49,7 +49,7 @@ def arguments():
     parser.add_argument("--windows", type=int, default=6, help="windows of a part, calm and disturbed in turn; an even number")
     parser.add_argument("--seconds", type=int, default=15, help="seconds of a window")
     parser.add_argument("--rate", type=int, default=10_000, help="good events per second")
-    parser.add_argument("--connections", type=int, default=32, help="good senders")
+    parser.add_argument("--connections", type=int, default=64, help="good senders of each protocol")
     parser.add_argument("--slow", type=int, default=2000, help="slow clients at once")
     parser.add_argument("--pause", type=float, default=0.5, help="seconds between two passes of bad rows")
     parser.add_argument("--loose", action="store_true", help="wider bounds for times, for a debug build or a machine that others use")
@@ -90,7 +90,7 @@ class Run:
         protocols = ("http", "mqtt") if part == "slow" else (part,)
         given, share = self.given, len(protocols)
         return [measure.Load(given.generator, protocol, self.ports[protocol], given.rate // share, seconds,
-                             connections=max(1, given.connections // share)) for protocol in protocols]
+                             connections=given.connections) for protocol in protocols]
 
     def window(self, part, kind, disturb):
         """Good traffic for so long, with what `disturb` does beside it. Notes everything."""
