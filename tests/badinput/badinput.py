@@ -31,7 +31,7 @@ from bad import WAITING, Bad, Stalls, conform  # noqa: E402
 from checks import LATE, Vacuous, judge  # noqa: E402
 from gateway import Gateway  # noqa: E402
 from ports import free_ports  # noqa: E402
-from slow import KINDS, Crowd  # noqa: E402
+from slow import Crowd, Visit  # noqa: E402
 
 PARTS = ("http", "mqtt", "slow")
 WARM = 2                   # seconds
@@ -128,26 +128,13 @@ class Run:
     @contextlib.contextmanager
     def slow(self):
         """The slow clients, and how long the last of each kind stayed."""
-        noted, crowd = {}, Crowd(self.given.slow, self.ports)
-        late = LATE[self.given.loose]
+        noted, good = {}, 2 * self.given.connections
+        visit = Visit(Crowd(self.given.slow, self.ports), LATE[self.given.loose],
+                      lambda: self.metrics().sum("anygate_listener_connections") > good)
+        visit.start()
         with self.sabotaged():
-            crowd.begin()
-            crowd.wait_for_readers(max(limit for *_, limit in KINDS.values()) + late)
             yield noted
-        noted["unread_stayed"] = self.wait_for_no_connection(late)
-        crowd.read_the_rest(late)
-        noted["slow"] = {kind: {"clients": count, "late": stay} for kind, (count, stay) in crowd.longest().items()}
-        noted["greeted"], noted["unanswered"] = crowd.greeted(), crowd.unanswered()
-        crowd.close()
-
-    def wait_for_no_connection(self, limit):
-        """Seconds until the gateway counts no connection any more (those that never read cannot see it); None: it does not."""
-        began = time.monotonic()
-        while self.metrics().sum("anygate_listener_connections") > 0:
-            if time.monotonic() > began + limit:
-                return None
-            time.sleep(0.05)
-        return time.monotonic() - began
+            noted.update(visit.end())
 
     @contextlib.contextmanager
     def sabotaged(self):

@@ -6,6 +6,7 @@ None of them is ever told to go by this side: a client ends when the gateway end
 import errno
 import select
 import socket
+import threading
 import time
 
 HALF_HEAD = b"POST /events HTTP/1.1\r\nHost: x\r\nX-Half: "
@@ -103,13 +104,14 @@ class Crowd:
                 if client.kind == "slow body" and client.ended is None:
                     client.send(b" ")
 
-    def open(self, *, reading):
-        return sum(client.ended is None for client in self.clients.values() if (client.kind != "never reads") == reading)
+    def readers(self):
+        """Those that would see their end, and have not."""
+        return sum(client.ended is None and client.kind != "never reads" for client in self.clients.values())
 
     def wait_for_readers(self, limit):
         """Until the gateway has ended everyone but those that never read, or the time is over."""
         until = time.monotonic() + limit
-        while self.open(reading=True) and time.monotonic() < until:
+        while self.readers() and time.monotonic() < until:
             self.step(0.05)
 
     def read_the_rest(self, limit):
@@ -144,6 +146,40 @@ class Crowd:
         for client in self.clients.values():
             client.socket.close()
         self.epoll.close()
+
+
+class Visit(threading.Thread):
+    """A crowd that comes and is ended, and what was seen of it. `others`: whether the gateway counts more than the good clients."""
+
+    def __init__(self, crowd, late, others):
+        super().__init__(daemon=True)
+        self.crowd, self.late, self.others, self.noted, self.fault = crowd, late, others, None, None
+
+    def run(self):
+        try:
+            self.noted = self.visit()
+        except Exception as fault:  # for the thread that waits for this one
+            self.fault = fault
+        finally:
+            self.crowd.close()
+
+    def visit(self):
+        crowd = self.crowd
+        crowd.begin()
+        crowd.wait_for_readers(max(limit for *_, limit in KINDS.values()) + self.late)
+        # Those that never read cannot see their end, and would put it off by reading.
+        until = time.monotonic() + self.late
+        while self.others() and time.monotonic() < until:
+            time.sleep(0.1)
+        crowd.read_the_rest(1.0)
+        slow = {kind: {"clients": count, "late": stay} for kind, (count, stay) in crowd.longest().items()}
+        return {"slow": slow, "greeted": crowd.greeted(), "unanswered": crowd.unanswered()}
+
+    def end(self):
+        self.join()
+        if self.fault:
+            raise self.fault
+        return self.noted
 
 
 def mixed(count):
