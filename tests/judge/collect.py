@@ -22,6 +22,7 @@ class Found:
     attributes: dict
     key: bytes | None = None
     at: float | None = None  # seconds since 1970; None when the sink does not say
+    trace: str | None = None  # the trace that the gateway took it in with: the same for all copies of one acceptance
 
 
 @dataclass
@@ -70,10 +71,11 @@ class Kafka:
                 if message.error():
                     raise RuntimeError(f"Kafka: {message.error()}")
                 headers = message.headers() or []
+                given = {name: value.decode(errors="replace") for name, value in headers if value is not None}
                 attributes = {name[3:]: value.decode(errors="replace") for name, value in headers if name.startswith("ce_")}
                 reached[message.partition()] = message.offset() + 1
                 found.append(Found(message.partition(), message.offset(), message.value() or b"", attributes,
-                                   message.key(), message.timestamp()[1] / 1000))
+                                   message.key(), message.timestamp()[1] / 1000, given.get("traceparent", "")[3:35] or None))
         self.consumer.close()
         return found
 
@@ -103,10 +105,12 @@ def store_rows(data_dir):
 
 def read_table(database, table, columns, data):
     wanted = [name for name in ("id", "source", "type", "subject") if name in columns]
-    listed = ", ".join(f'"{name}"' for name in [data, *wanted])
+    trace = '"trace_id"' if "trace_id" in columns else "NULL"
+    listed = ", ".join([trace, *(f'"{name}"' for name in [data, *wanted])])
     for number, row in enumerate(database.execute(f'SELECT {listed} FROM "{table}" ORDER BY rowid')):
+        taken, row = row[0], row[1:]
         value = row[0] if isinstance(row[0], bytes) else str(row[0] if row[0] is not None else "").encode()
-        yield Found(0, number, value, {name: value for name, value in zip(wanted, row[1:]) if value is not None})
+        yield Found(0, number, value, {name: value for name, value in zip(wanted, row[1:]) if value is not None}, trace=taken)
 
 
 def events_by_command(gateway):

@@ -50,7 +50,7 @@ class Facts:
     doubts: list = field(default_factory=list)           # what makes the run prove nothing, seen while it ran
     min_unanswered: int = MIN_UNANSWERED                 # that all kills together must meet
     required_sinks: object = None                        # producer -> the sinks its messages go to; None: all
-    once: tuple = ()                  # producers none of whose messages may have a second copy
+    once: tuple = ()  # producers whose messages the gateway may take in once, however often they are sent
     told_lost: int = 0                                   # losses that the gateway said itself: a disk lied to it
 
 
@@ -205,15 +205,19 @@ def check_partitions(facts, report):
 
 
 def check_duplicates(facts, report, sink, by_message):
-    """A copy is excused by a fault between it and the copy before, or by a sender that had no answer and sent again."""
+    """A copy is excused by a fault between it and the copy before, or by a sender that had no answer and sent again.
+
+    Where dedupe is on, sending again excuses nothing: all copies must come from one acceptance, which a fault may deliver twice.
+    """
     faults = [*facts.kills, *facts.broker_faults, *((down, up) for _, down, up in facts.causes)]
     total = 0
     for (producer, seq), found in by_message.items():
         total += len(found) - 1
         entry = facts.ledgers[producer].entries[seq]
-        allowed = len(entry.attempts) - 1
-        if producer in facts.once and len(found) > 1:
-            report.blame("unexcused_duplicates", f"{sink}: {producer} {seq}: {len(found)} copies in spite of dedupe")
+        allowed = 0 if producer in facts.once else len(entry.attempts) - 1
+        taken = {copy.trace for copy in found}
+        if producer in facts.once and len(taken) > 1:
+            report.blame("unexcused_duplicates", f"{sink}: {producer} {seq}: taken in {len(taken)} times in spite of dedupe")
         for before, copy in zip(found, found[1:]):
             if allowed > 0:
                 allowed -= 1

@@ -2,6 +2,11 @@
 //!
 //! One global limit, and a share per principal so that one sender cannot take it all (design rule 4). Room is taken
 //! before a payload is read and given back when its [`Room`] is dropped: with the message's verdict.
+//!
+//! Messages that are held, because what they wait for may come, may have a quarter of the budget at most, over all listeners: one
+//! half of that for the heads that wait, the other for what was read behind them. When the heads have theirs, listeners that
+//! hold read no new message ([`Share::try_read`]); when the others have theirs, streams whose head is held read no further
+//! ([`Room::line_up`]). So what waits behind stuck heads never stops the streams that are well.
 use std::{
     collections::HashMap,
     sync::{
@@ -16,12 +21,18 @@ pub const BUDGET_DEFAULT: usize = 256 * 1024 * 1024;
 /// A principal may hold this part of the budget: one in `SHARE_PARTS`.
 pub const SHARE_PARTS: usize = 4;
 
+/// Held messages may have this part of the budget: one in `HELD_PARTS`, half of it for heads, half for what is behind them.
+pub const HELD_PARTS: usize = 4;
+
 /// The budget of the whole process.
 #[derive(Debug)]
 pub struct Budget {
     limit: usize,
     share_limit: usize,
     used: AtomicUsize,
+    /// Of that: messages that wait at the head of their streams, and those that were read behind them.
+    heads: AtomicUsize,
+    behind: AtomicUsize,
     freed: Notify,
     shares: Mutex<HashMap<String, Weak<Share>>>,
 }
@@ -33,6 +44,8 @@ impl Budget {
             limit,
             share_limit: (limit / SHARE_PARTS).max(1),
             used: AtomicUsize::new(0),
+            heads: AtomicUsize::new(0),
+            behind: AtomicUsize::new(0),
             freed: Notify::new(),
             shares: Mutex::new(HashMap::new()),
         })
@@ -41,6 +54,24 @@ impl Budget {
     /// Bytes that are reserved now.
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of held messages: heads of their streams, and those behind them.
+    pub fn held(&self) -> (usize, usize) {
+        (self.heads.load(Ordering::Relaxed), self.behind.load(Ordering::Relaxed))
+    }
+
+    /// What each of the two may be.
+    fn held_limit(&self) -> usize {
+        self.limit / HELD_PARTS / 2
+    }
+
+    fn counter(&self, held: Held) -> Option<&AtomicUsize> {
+        match held {
+            Held::No => None,
+            Held::Head => Some(&self.heads),
+            Held::Behind => Some(&self.behind),
+        }
     }
 
     /// The global limit in bytes.
@@ -76,16 +107,22 @@ impl Share {
             self.used.fetch_sub(bytes, Ordering::AcqRel);
             return None;
         }
-        Some(Room { bytes, share: Some(Arc::clone(self)) })
+        Some(Room { bytes, share: Some(Arc::clone(self)), held: Held::No })
     }
 
-    /// Takes room, waiting until there is some. Cancel safe: a dropped future took nothing.
+    /// As [`Share::try_take`], for a listener that holds what finds no room: none while held heads have their part.
+    pub fn try_read(self: &Arc<Self>, bytes: usize) -> Option<Room> {
+        let heads = self.budget.heads.load(Ordering::Relaxed);
+        if heads >= self.budget.held_limit() { None } else { self.try_take(bytes) }
+    }
+
+    /// Takes room as [`Share::try_read`] does, waiting until there is some. Cancel safe: a dropped future took nothing.
     pub async fn take(self: &Arc<Self>, bytes: usize) -> Room {
         loop {
             let freed = self.budget.freed.notified();
             tokio::pin!(freed);
             freed.as_mut().enable();
-            if let Some(room) = self.try_take(bytes) {
+            if let Some(room) = self.try_read(bytes) {
                 return room;
             }
             freed.await;
@@ -104,11 +141,21 @@ fn take(used: &AtomicUsize, limit: usize, bytes: usize) -> Option<()> {
         .map(|_| ())
 }
 
+/// Whether a message waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Held {
+    #[default]
+    No,
+    Head,
+    Behind,
+}
+
 /// Reserved bytes; dropping it gives them back.
 #[derive(Debug, Default)]
 pub struct Room {
     bytes: usize,
     share: Option<Arc<Share>>,
+    held: Held,
 }
 
 impl Room {
@@ -121,9 +168,46 @@ impl Room {
         true
     }
 
+    /// The message waits at the head of its stream: its bytes count as held, whatever that makes of their part.
+    pub fn hold(&mut self) {
+        self.count(Held::Head);
+    }
+
+    /// The message was read behind a held one; `false` when those have their part, and then it counts as before.
+    pub fn line_up(&mut self) -> bool {
+        let Some(share) = self.share.as_ref().filter(|_| self.held != Held::Behind) else { return true };
+        let budget = &share.budget;
+        if take(&budget.behind, budget.held_limit(), self.bytes).is_none() {
+            return false;
+        }
+        self.go();
+        self.held = Held::Behind;
+        true
+    }
+
+    /// The message goes on.
+    pub fn go(&mut self) {
+        self.count(Held::No);
+    }
+
+    fn count(&mut self, held: Held) {
+        let before = std::mem::replace(&mut self.held, held);
+        let Some(budget) = self.share.as_ref().map(|share| &share.budget).filter(|_| before != held) else { return };
+        if let Some(counter) = budget.counter(held) {
+            counter.fetch_add(self.bytes, Ordering::AcqRel);
+        }
+        let Some(counter) = budget.counter(before) else { return };
+        let had = counter.fetch_sub(self.bytes, Ordering::AcqRel);
+        if before == Held::Head && had >= budget.held_limit() {
+            // Somebody may wait for the heads to become fewer.
+            budget.freed.notify_waiters();
+        }
+    }
+
     /// Gives back what is above `bytes`.
     pub fn shrink_to(&mut self, bytes: usize) {
         if self.bytes > bytes {
+            self.go();
             give_back(self.share.as_ref(), self.bytes - bytes);
             self.bytes = bytes;
         }
@@ -138,6 +222,7 @@ impl Room {
 impl Drop for Room {
     fn drop(&mut self) {
         if self.bytes > 0 {
+            self.go();
             give_back(self.share.as_ref(), self.bytes);
         }
     }
@@ -175,6 +260,34 @@ mod tests {
         drop(other);
         assert_eq!(budget.used(), 0);
         assert!(Arc::ptr_eq(&ann, &budget.share("ann")));
+    }
+
+    #[tokio::test]
+    async fn held_messages_have_a_quarter_and_streams_that_are_well_go_on() {
+        let budget = Budget::new(8000);
+        let share = budget.share("ann");
+        let mut behind: Vec<Room> = (0..10).map(|_| share.try_take(100).unwrap()).collect();
+        assert!(behind.iter_mut().all(Room::line_up), "an eighth");
+        assert!(behind[0].line_up(), "it is there already");
+        let mut more = share.try_take(100).unwrap();
+        assert!(!more.line_up());
+        assert_eq!(budget.held(), (0, 1000));
+        assert!(share.try_read(1).is_some(), "other streams are read");
+        more.hold();
+        behind[0].hold();
+        assert_eq!(budget.held(), (200, 900), "a head that was behind another one");
+        let mut head = budget.share("bob").try_take(800).unwrap();
+        head.hold();
+        assert!(share.try_read(1).is_none() && share.try_take(1).is_some(), "listeners that hold read nothing new");
+        let waiting = tokio::spawn({
+            let share = Arc::clone(&share);
+            async move { share.take(1).await.bytes() }
+        });
+        tokio::task::yield_now().await;
+        head.go();
+        assert_eq!(waiting.await.unwrap(), 1);
+        drop((behind, more, head));
+        assert_eq!((budget.held(), budget.used()), ((0, 0), 0));
     }
 
     #[tokio::test]

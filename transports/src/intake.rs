@@ -78,7 +78,9 @@ impl Intake {
     /// `too_large` when it can never be granted, `overloaded` after the hold time, `shutting_down`.
     pub async fn reserve(&mut self, bytes: usize) -> Result<Permit<'_>, Refusal> {
         let bytes = self.check(bytes)?;
-        let room = match self.share.try_take(bytes) {
+        // Who waits for room is of a listener that holds.
+        let now = if self.hold.is_zero() { self.share.try_take(bytes) } else { self.share.try_read(bytes) };
+        let room = match now {
             Some(room) => room,
             None => match tokio::time::timeout(self.hold, self.share.take(bytes)).await {
                 Ok(room) => room,

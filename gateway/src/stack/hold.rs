@@ -129,8 +129,12 @@ impl Hold {
                 self.shared.ring.message(&batch, 0, 0);
                 return Err(refusal);
             }
+            if place.is_some() {
+                batch.room.hold();
+            }
             let pause = refusal.retry_after.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN).min(left);
             self.shared.room_or(pause).await;
+            batch.room.go();
             batch.rewind();
             self.keep_up(&mut batch);
             let outcome = match self.course.go(*batch) {

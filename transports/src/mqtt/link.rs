@@ -145,7 +145,10 @@ impl<S: Stream> Link<S> {
 
     /// The next message to hand over.
     pub fn take_next(&mut self) -> Option<Next> {
-        let next = self.queue.pop_front()?;
+        let mut next = self.queue.pop_front()?;
+        if let Ok((_, room)) = &mut next.work {
+            room.go();
+        }
         self.queue_bytes -= next.bytes;
         self.submitting = Some(self.now);
         Some(next)

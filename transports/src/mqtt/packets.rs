@@ -148,7 +148,13 @@ impl<S: Stream> Link<S> {
                 self.refused(&Refusal::new(Word::TooLarge, "larger than one sender's share of the byte budget"))
             );
         }
-        if let Some(room) = self.share.try_take(needed) {
+        let holds = matches!(self.settings.overload, Overload::Hold(_));
+        let room = if holds { self.share.try_read(needed) } else { self.share.try_take(needed) };
+        if let Some(mut room) = room {
+            // Behind a held message it waits as that one does, and all that wait have their part of the budget.
+            if holds && self.submitting.is_some() && !self.line_up_behind(&mut room) {
+                return Ok(Space::Stop);
+            }
             self.granted = Some(room);
             return Ok(Space::Granted);
         }
@@ -167,6 +173,12 @@ impl<S: Stream> Link<S> {
                 Ok(Space::Drop)
             }
         }
+    }
+
+    /// Counts this message, and those that stand in the line since before their head was held, among what waits.
+    fn line_up_behind(&mut self, room: &mut Room) -> bool {
+        let waiting = self.queue.iter_mut().filter_map(|next| next.work.as_mut().ok());
+        waiting.map(|(_, room)| room.line_up()).fold(true, |all, fits| all & fits) && room.line_up()
     }
 
     /// The end that a refusal by the link itself means.

@@ -309,3 +309,24 @@ impl IntoVerdict for schemas::Receipt {
         schemas::Verdict::Receipt(self)
     }
 }
+
+#[tokio::test]
+async fn all_that_wait_behind_held_messages_have_their_part_of_the_budget() {
+    // 8,000 for each sender and for all that is held; half of that, 4,000, for what was read behind held messages.
+    let gate = FakeGate::with_budget(32_000);
+    gate.script(|_| Answer::After(Duration::from_millis(900), Box::new(Answer::Now(receipt("e").into_verdict()))));
+    let hold = Overload::Hold(Duration::from_secs(10));
+    let server = server_of(gate.clone(), MqttSettings { overload: hold, ..MqttSettings::default() }).await;
+    let mut client = server.v3().await;
+    client.send(&publish_v3(1, "t", b"x")).await;
+    until("the held one", || gate.seen().len() == 1).await;
+    client.send(&publish_v3(2, "t", &[b'x'; 3_000])).await;
+    client.ping().await;
+    assert_eq!(gate.budget().held().1, 3_005);
+    client.send(&[publish_v3(3, "t", &[b'x'; 3_000]), PINGREQ.to_vec()].concat()).await;
+    client.silent().await;
+    assert_eq!(gate.budget().held().1, 3_005, "what finds no part is not read");
+    let rest = [client.packet().await, client.packet().await, client.packet().await, client.packet().await];
+    assert!((1..=3).all(|id| rest.contains(&puback(id))) && rest.contains(&PINGRESP.to_vec()), "{rest:?}");
+    assert_eq!((gate.budget().held(), gate.budget().used()), ((0, 0), 0));
+}
