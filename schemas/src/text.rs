@@ -135,6 +135,16 @@ impl Span {
         self.start != u32::MAX
     }
 
+    /// Bytes of the text at this place, unless there is none.
+    pub(crate) fn size(self) -> Option<usize> {
+        self.is_some().then(|| self.end.saturating_sub(self.start) as usize)
+    }
+
+    /// The bytes of the text at this place, unless there is none.
+    pub(crate) fn bytes_of(self, text: &str) -> Option<&[u8]> {
+        if self.is_some() { text.as_bytes().get(self.start as usize..self.end as usize) } else { None }
+    }
+
     /// The text at this place, unless there is none.
     pub(crate) fn of(self, text: &str) -> Option<&str> {
         if self.is_some() { text.get(self.start as usize..self.end as usize) } else { None }

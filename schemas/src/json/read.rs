@@ -252,9 +252,9 @@ impl<'a> Reading<'a> {
             let Some(text) = text else {
                 return Err(malformed(format!("the attribute {} at byte {start} has a lone surrogate", shown(name))));
             };
-            return match place.filter(|place| *place < SPECVERSION) {
+            return match place {
+                Some(SPECVERSION) | None => self.attributes.set_from_sender(name, &text, Kind::String),
                 Some(place) => self.attributes.set_core_from_sender(usize::from(place), &text),
-                None => self.attributes.set_from_sender(name, &text, Kind::String),
             };
         }
         if place.is_some() {

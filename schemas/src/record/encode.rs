@@ -232,15 +232,15 @@ fn put_death(out: &mut Vec<u8>, death: &Death) {
 }
 
 /// Per core attribute its length + 1, 0 for none; then per extension the lengths of name and value, and the kind.
-fn put_attributes(out: &mut Vec<u8>, is_event: bool, (text, core, extensions): Spans<'_>) {
+fn put_attributes(out: &mut Vec<u8>, is_event: bool, (_, core, extensions): Spans<'_>) {
     out.push(u8::from(is_event));
     for span in core {
-        put_varint(out, span.of(text).map_or(0, |value| value.len() + 1));
+        put_varint(out, span.size().map_or(0, |size| size + 1));
     }
     put_varint(out, extensions.len());
     for extension in extensions {
-        put_varint(out, extension.name.of(text).map_or(0, str::len));
-        put_varint(out, extension.value.of(text).map_or(0, str::len));
+        put_varint(out, extension.name.size().unwrap_or(0));
+        put_varint(out, extension.value.size().unwrap_or(0));
         out.push(extension.kind as u8);
     }
 }
@@ -283,8 +283,8 @@ fn put_attributes_text(out: &mut Vec<u8>, (text, core, extensions): Spans<'_>) {
 }
 
 fn put_part(out: &mut Vec<u8>, text: &str, span: Span) {
-    if let Some(part) = span.of(text) {
-        out.put_slice(part.as_bytes());
+    if let Some(part) = span.bytes_of(text) {
+        out.put_slice(part);
     }
 }
 

@@ -5,6 +5,7 @@ use std::{
     io::{self, ErrorKind, Read as _, Seek as _, Write as _},
     os::unix::fs::FileExt as _,
     path::Path,
+    sync::LazyLock,
 };
 
 use super::{Disk, DiskFile, Open};
@@ -46,8 +47,9 @@ impl OsFile {
     }
 
     fn write_zeros(&self, from: u64, to: u64) -> io::Result<()> {
-        let zeros = vec![0; ZEROS + ALIGNED];
-        let zeros = &zeros[zeros.as_ptr().align_offset(ALIGNED)..];
+        // Never written to: the system gives one page of zeros for all of it.
+        static BUFFER: LazyLock<Vec<u8>> = LazyLock::new(|| vec![0; ZEROS + ALIGNED]);
+        let zeros = &BUFFER[BUFFER.as_ptr().align_offset(ALIGNED)..];
         let mut at = from;
         while at < to {
             let n = usize::try_from(to - at).map_or(ZEROS, |left| left.min(ZEROS));
