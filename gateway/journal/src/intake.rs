@@ -219,11 +219,11 @@ mod tests {
         };
         let mut alone = new(0);
         assert!((0..15).all(|_| !take(&mut alone, 4)), "all of the segment: four pages of zeros, the rest reserved");
-        assert_eq!(alone.check(1, 4 * PAGE64 as usize), Err(Closed::Busy), "63 pages, and not one more");
+        assert_eq!(alone.check(1, 4 * 4096), Err(Closed::Busy), "63 pages, and not one more");
         let mut followed = new(1);
         assert!(!take(&mut followed, 4));
         assert!(take(&mut followed, 4), "the next segment has its zeros");
         assert!((0..14).all(|_| !take(&mut followed, 4)), "and is used to its end");
-        assert_eq!(followed.check(1, 4 * PAGE64 as usize), Err(Closed::Busy));
+        assert_eq!(followed.check(1, 4 * 4096), Err(Closed::Busy));
     }
 }
