@@ -2,8 +2,8 @@
 //! wait for but its own bytes.
 //!
 //! Zeros share the disk with the log: a sync waits for what the disk has in hand. So they are written in small pieces, each
-//! synced, with rests between them in which the log has the disk for itself; only when appends would have to wait are there no
-//! rests. The segment that a log begins with is zeroed at its head only, so that a start is quick.
+//! synced, with rests between them in which the log has the disk for itself; there are no rests while no segment is ready, and
+//! larger pieces when appends wait or soon will. The segment that a log begins with is zeroed at its head only, so that a start is quick.
 
 use std::{
     io,
@@ -22,8 +22,9 @@ use crate::{
     tend,
 };
 
-/// Zeros written and synced at once.
+/// Zeros written and synced at once, and in a hurry: each sync costs, and stands in the log's way.
 const PIECE: u64 = 1 << 20;
+const PIECE_PRESSED: u64 = 4 << 20;
 /// Zeroed of the first segment before the journal is open.
 const HEAD: u64 = 16 << 20;
 /// The rest after a piece, in times of what the piece took, and at most.
@@ -70,7 +71,8 @@ pub(crate) fn grow<D: Disk>(inner: &Inner<D>, files: usize) -> Result<bool, Fail
 pub(crate) fn fill<D: Disk>(inner: &Inner<D>, file: &D::File) -> io::Result<()> {
     let (size, mut at) = (inner.options.segment_size, 0);
     while at < size {
-        let (begun, to) = (Instant::now(), size.min(at + PIECE));
+        let piece = if hold(&inner.intake).is_pressed() { PIECE_PRESSED } else { PIECE };
+        let (begun, to) = (Instant::now(), size.min(at + piece));
         file.zero(at, to)?;
         file.sync_data()?;
         at = to;
@@ -108,9 +110,9 @@ fn make_segment<D: Disk>(
     Ok(file)
 }
 
-/// Leaves the disk to the log for a while, unless appends wait for us; `true` when the journal ends.
+/// Leaves the disk to the log for a while, unless no segment is ready; `true` when the journal ends.
 fn rest<D: Disk>(inner: &Inner<D>, took: Duration) -> bool {
-    let left = if hold(&inner.intake).is_pressed() { Duration::ZERO } else { REST_MAX.min(took * REST) };
+    let left = if hold(&inner.intake).spares == 0 { Duration::ZERO } else { REST_MAX.min(took * REST) };
     let bell = hold(&inner.bell);
     inner.ringing.wait_timeout_while(bell, left, |bell| !bell.stop).unwrap_or_else(PoisonError::into_inner).0.stop
 }
