@@ -68,10 +68,21 @@ fn lane(journal: &Journal<OsDisk>, name: &str, events: u64) -> f64 {
     begun.elapsed().as_secs_f64()
 }
 
+/// The ring, oldest first; not what is still being made ready.
+fn segments(dir: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(dir.join("journal")).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|end| end == "seg")).collect();
+    files.sort();
+    files
+}
+
 /// Seconds for `bytes` of the files from the first on, in pieces of 128 KiB.
 fn cat(files: &[PathBuf], mut bytes: u64) -> f64 {
     let (begun, mut buffer) = (Instant::now(), vec![0; 128 << 10]);
     for path in files {
+        if bytes == 0 {
+            break;
+        }
         let mut file = File::open(path).unwrap();
         while bytes > 0 {
             let wanted = buffer.len().min(usize::try_from(bytes).unwrap());
@@ -88,7 +99,8 @@ fn cat(files: &[PathBuf], mut bytes: u64) -> f64 {
 /// The kernel's copies of the files are dropped; they were synced.
 fn forget(files: &[PathBuf]) {
     for path in files {
-        let file = File::open(path).unwrap();
+        // A segment without events may have become the next one to write.
+        let Ok(file) = File::open(path) else { continue };
         file.sync_data().unwrap();
         fadvise(&file, 0, None, Advice::DontNeed).unwrap();
     }
@@ -111,16 +123,15 @@ fn main() {
         let (journal, _) = open(dir.path());
         let events = fill(&journal, mib);
         let bytes = journal.stats().bytes;
-        let mut files: Vec<PathBuf> =
-            fs::read_dir(dir.path().join("journal")).unwrap().map(|entry| entry.unwrap().path()).collect();
-        files.sort();
+        let files = segments(dir.path());
         cat(&files, bytes);
-        let (ours, theirs) = (lane(&journal, "warm", events), cat(&files, bytes));
+        // The other lane keeps the segments; once both are done they are used again, under other names.
+        let (theirs, ours) = (cat(&files, bytes), lane(&journal, "warm", events));
         found[0].push((ours, theirs, bytes, events));
         forget(&files);
-        let ours = lane(&journal, "cold", events);
+        let theirs = cat(&files, bytes);
         forget(&files);
-        found[1].push((ours, cat(&files, bytes), bytes, events));
+        found[1].push((lane(&journal, "cold", events), theirs, bytes, events));
         journal.close().unwrap();
     }
     for (name, rounds) in ["page cache", "disk"].into_iter().zip(found) {
