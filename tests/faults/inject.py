@@ -1,13 +1,13 @@
-"""What makes a disk, a limit or a clock misbehave: strace, mounts, cgroups, libfaketime. Each is undone by the round's cleanup.
+"""What makes a disk, a limit or a clock misbehave: strace, mounts, cgroups, a library of our own. Each is undone by the round's cleanup.
 
 strace is never used with --seccomp-bpf: strace 6.1 then stops tracing at the injected signal and the process lives on.
 """
 
 import contextlib
-import glob
 import os
 import re
 import shutil
+import struct
 import subprocess
 
 from rounds import Skip
@@ -177,6 +177,18 @@ def read(path):
         return file.read()
 
 
-def faketime_library():
-    found = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
-    return found[0] if found else missing("libfaketime is not installed (tests/setup)")
+class Clock:
+    """The time of day as one process sees it; `jump` moves it. See clock.c."""
+
+    def __init__(self, folder):
+        need("cc")
+        self.file, library = os.path.join(folder, "clock"), os.path.join(folder, "clock.so")
+        subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, os.path.join(os.path.dirname(__file__), "clock.c"), "-ldl"], check=True)
+        with open(self.file, "wb") as file:
+            file.write(bytes(8))
+        self.environment = {"LD_PRELOAD": library, "CLOCK_FILE": self.file}
+
+    def jump(self, seconds):
+        """So far from the right time. In place: the process has the file mapped."""
+        with open(self.file, "r+b") as file:
+            file.write(struct.pack("<q", seconds))
