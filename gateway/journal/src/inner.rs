@@ -4,7 +4,7 @@
 //! alone, and none over I/O but `committer`, `saving` and `meta`, which exist for that.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     path::PathBuf,
     sync::{
         Arc, Condvar, Mutex,
@@ -39,6 +39,8 @@ pub(crate) struct LaneState<F> {
     pub tracker: Tracker,
     /// Unclean exits of those in flight at the last one.
     pub exits: BTreeMap<u64, u32>,
+    /// Handed out, and not in flight: see [`crate::LaneReader::parked`].
+    pub parked: BTreeSet<u64>,
     pub state: Vec<u8>,
     /// `None`: not a lane of the config.
     pub file: Option<Arc<F>>,
@@ -69,6 +71,7 @@ impl<F> LaneState<F> {
         Self {
             tracker: Tracker::new(),
             exits: BTreeMap::new(),
+            parked: BTreeSet::new(),
             state: Vec::new(),
             file: None,
             generation: 0,
@@ -80,8 +83,15 @@ impl<F> LaneState<F> {
         }
     }
 
+    /// Whether the cursor has to be saved before events are handed out; `suspects`: some were in flight at an unclean exit.
+    pub(crate) fn is_careful(&mut self, suspects: bool) -> bool {
+        let careful = self.careful > 0 || suspects;
+        self.careful = self.careful.saturating_sub(1);
+        careful && self.file.is_some()
+    }
+
     pub(crate) fn cursor(&self) -> Cursor {
-        let mut cursor = self.tracker.snapshot(&self.exits);
+        let mut cursor = self.tracker.snapshot(&self.exits, &self.parked);
         cursor.generation = self.generation;
         cursor.state.clone_from(&self.state);
         cursor
@@ -201,6 +211,7 @@ impl<D: Disk> Inner<D> {
         let fresh = self.lane(lane, |state| {
             let fresh = state.tracker.done(lsn);
             state.exits.remove(&lsn);
+            state.parked.remove(&lsn);
             state.dirty |= fresh;
             fresh
         });

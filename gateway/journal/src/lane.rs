@@ -69,6 +69,7 @@ impl<D: Disk> Sink for OfLane<'_, D> {
     }
 
     fn lose(&mut self, met: Met) {
+        self.state(|state| state.exits.remove(&met.lsn));
         self.lost(|tracker| tracker.lose(met));
     }
 
@@ -94,6 +95,7 @@ impl<D: Disk> LaneReader<D> {
             inner.unowed.leave(state.tracker.unowed_before(inner.recovered.next.0));
             let cursor = state.cursor();
             state.tracker = Tracker::restore(&cursor);
+            state.parked.clear();
             state.tracker.frontier()
         };
         Self { reader: Reader::new(inner, seen, Reach::Lane(lane)), lane, waiter: Waiter::new() }
@@ -111,7 +113,8 @@ impl<D: Disk> LaneReader<D> {
     ///
     /// An event that ends the process as soon as it is delivered must still be counted (`Entry::attempts`). So the cursor,
     /// which says what is in flight, is saved before the events are handed out: by the first read that hands something out,
-    /// by the first 64 after an unclean stop, and whenever one of them was in flight at an unclean stop before.
+    /// by the first 64 after an unclean stop, and whenever one of them was in flight at an unclean stop before. Those that
+    /// came back and wait are told by [`LaneReader::parked`].
     ///
     /// # Errors
     /// The operating system's, when a file cannot be read. The next call tries again at the same place. If the cursor cannot
@@ -120,8 +123,7 @@ impl<D: Disk> LaneReader<D> {
         let inner = self.reader.inner.clone();
         let entries = self.reader.read(&mut OfLane { inner: &*inner, lane: self.lane }, max_bytes)?;
         if self.is_careful(&entries) {
-            tend::save_cursor(&inner, self.lane)
-                .inspect_err(|e| inner.fail(&Failure::new(format!("save the cursor of lane {}", self.lane), e)))?;
+            self.save()?;
         }
         Ok(entries)
     }
@@ -132,9 +134,55 @@ impl<D: Disk> LaneReader<D> {
             return false;
         }
         let mut state = hold(&self.reader.inner.lanes[self.lane.index()]);
-        let careful = state.careful > 0 || entries.iter().any(|entry| entry.attempts > 0);
-        state.careful = state.careful.saturating_sub(1);
-        careful && state.file.is_some()
+        state.is_careful(entries.iter().any(|entry| entry.attempts > 0))
+    }
+
+    /// Events that were handed out and only wait now: to be tried again, or behind one that is. They are not in flight, so an
+    /// unclean exit does not count against them (`Entry::attempts`), once the cursor is saved the next time.
+    pub fn parked(&self, lsns: impl IntoIterator<Item = Lsn>) {
+        let mut state = hold(&self.reader.inner.lanes[self.lane.index()]);
+        for lsn in lsns {
+            state.dirty |= state.parked.insert(lsn.0);
+        }
+    }
+
+    /// Whether events that were in flight at so many unclean exits are in flight or still to come: done and parked ones are not.
+    #[must_use]
+    pub fn has_suspects(&self, exits: u32) -> bool {
+        let state = hold(&self.reader.inner.lanes[self.lane.index()]);
+        state.exits.iter().any(|(lsn, met)| *met >= exits && !state.parked.contains(lsn))
+    }
+
+    /// Events that were parked are in flight again. The cursor is saved before, as by [`LaneReader::read`].
+    ///
+    /// # Errors
+    /// If the cursor cannot be saved the journal has failed.
+    pub fn again(&self, lsns: impl IntoIterator<Item = Lsn>) -> io::Result<()> {
+        let inner = &self.reader.inner;
+        let save = {
+            let mut state = hold(&inner.lanes[self.lane.index()]);
+            let (mut met, mut suspects) = (false, false);
+            for lsn in lsns {
+                met |= state.parked.remove(&lsn.0);
+                suspects |= state.exits.contains_key(&lsn.0);
+            }
+            state.dirty |= met;
+            met && state.is_careful(suspects)
+        };
+        if save {
+            self.save()?;
+        }
+        Ok(())
+    }
+
+    fn save(&self) -> io::Result<()> {
+        let inner = &self.reader.inner;
+        if let Some(failure) = hold(&inner.ending).failure.clone() {
+            // Nothing is written any more.
+            return Err(io::Error::other(failure));
+        }
+        let failed = |e: &io::Error| inner.fail(&Failure::new(format!("save the cursor of lane {}", self.lane), e));
+        tend::save_cursor(inner, self.lane).inspect_err(failed).map(drop)
     }
 
     /// Ready when [`LaneReader::read`] may give more.

@@ -162,6 +162,7 @@ impl<D: Disk> Journal<D> {
             let pending = entered.saturating_sub(state.tracker.settled());
             state.tracker.settle_all(last, entered, bytes);
             state.exits.clear();
+            state.parked.clear();
             state.dirty = true;
             pending
         });

@@ -280,8 +280,8 @@ impl Tracker {
         self.frontier >= last && self.open.range(first..=last).next().is_none()
     }
 
-    /// What a cursor would say now; `flight` carries the exits of those in flight.
-    pub(crate) fn snapshot(&self, exits: &BTreeMap<u64, u32>) -> Cursor {
+    /// What a cursor would say now; `flight` carries the exits of those in flight, which the parked are not.
+    pub(crate) fn snapshot(&self, exits: &BTreeMap<u64, u32>, parked: &BTreeSet<u64>) -> Cursor {
         let behind: u64 = self.open.values().map(|open| u64::from(open.after) + 1).sum();
         let behind_bytes: u64 = self.open.values().map(|open| open.after_bytes + u64::from(open.len)).sum();
         let mut ranges = Vec::new();
@@ -303,7 +303,7 @@ impl Tracker {
             low: self.low(),
             passed: self.passed.saturating_sub(behind),
             ranges,
-            flight: self.flight(exits),
+            flight: self.flight(exits, parked),
             state: Vec::new(),
             passed_bytes: Some(self.passed_bytes.saturating_sub(behind_bytes)),
         }
@@ -311,8 +311,9 @@ impl Tracker {
 
     /// Those in flight, as many as a cursor has room for: first those that were so at most unclean exits, then the newest,
     /// because a process that dies of an event does so soon after it was handed out.
-    fn flight(&self, exits: &BTreeMap<u64, u32>) -> Vec<(u64, u32)> {
-        let mut flight: Vec<_> = self.open.keys().map(|lsn| (*lsn, exits.get(lsn).copied().unwrap_or(0))).collect();
+    fn flight(&self, exits: &BTreeMap<u64, u32>, parked: &BTreeSet<u64>) -> Vec<(u64, u32)> {
+        let flying = self.open.keys().filter(|lsn| !parked.contains(lsn));
+        let mut flight: Vec<_> = flying.map(|lsn| (*lsn, exits.get(lsn).copied().unwrap_or(0))).collect();
         if flight.len() > MAX_FLIGHT {
             flight.sort_unstable_by_key(|(lsn, exits)| Reverse((*exits, *lsn)));
             flight.truncate(MAX_FLIGHT);
@@ -331,7 +332,7 @@ mod tests {
     }
 
     fn restored(tracker: &Tracker) -> Tracker {
-        Tracker::restore(&tracker.snapshot(&BTreeMap::new()))
+        Tracker::restore(&tracker.snapshot(&BTreeMap::new(), &BTreeSet::new()))
     }
 
     /// Events 10, 20, … 60 of the lane; done out of order, saved and read again at every step.

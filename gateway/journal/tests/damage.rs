@@ -342,6 +342,29 @@ fn three_quick_unclean_exits_are_counted() {
     assert!(reader.read(1 << 20).unwrap().iter().all(|entry| entry.attempts == 0));
 }
 
+/// What came back and waits is not what ended the process; what is tried again may be.
+#[test]
+fn parked_events_are_not_in_flight() {
+    let (mut disk, lsns) = filled(true);
+    for exits in 0..3 {
+        let journal = Journal::open(disk.clone(), options()).unwrap();
+        let mut reader = journal.lane(lane(1));
+        let entries = reader.read(1 << 20).unwrap();
+        let attempts = |lsn| entries.iter().find(|entry| entry.lsn == lsn).unwrap().attempts;
+        assert_eq!((attempts(lsns[0]), attempts(lsns[1])), (exits, 0));
+        reader.parked([lsns[0], lsns[1]]);
+        journal.save_cursors().unwrap();
+        reader.again([lsns[0]]).unwrap();
+        if exits == 0 {
+            journal.save_cursors().unwrap();
+        } // From then on by itself: it is soon after an unclean stop, and the event was in flight at one.
+        drop((reader, journal));
+        disk = disk.crash(Loss::PowerCut, 0);
+    }
+    let journal = Journal::open(disk, options()).unwrap();
+    assert_eq!(journal.lane(lane(1)).read(1).unwrap()[0].attempts, 3);
+}
+
 /// The event that ends the process stands behind more open ones than a cursor remembers.
 #[test]
 fn of_many_in_flight_the_newest_are_remembered() {

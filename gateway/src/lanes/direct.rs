@@ -111,7 +111,7 @@ impl Runner {
             {
                 let number = self.directs.next;
                 self.directs.next += 1;
-                jobs.push(Job { event: Arc::clone(&direct.event), attempts: 0, direct: Some(number) });
+                jobs.push(Job { event: Arc::clone(&direct.event), attempts: 0, suspect: false, direct: Some(number) });
                 self.directs.open.insert(number, (direct, now));
             }
             self.fly(std::mem::take(&mut jobs));

@@ -11,6 +11,7 @@ pub mod health;
 mod outcome;
 pub mod run;
 pub mod strands;
+mod suspects;
 mod window;
 
 use crate::{

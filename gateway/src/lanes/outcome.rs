@@ -11,10 +11,20 @@ use crate::{
 use backends::{Outcome, Position, Why};
 use journal::{Lsn, Waiter};
 use schemas::{Event, Word};
-use std::{future::poll_fn, sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// How long a lane that ends waits for its last dead letters to be durable.
 const LETTERS_GOODBYE: Duration = Duration::from_secs(1);
+
+impl From<Waiting> for Job {
+    fn from(Waiting { event, attempts, suspect }: Waiting) -> Self {
+        Job { event, attempts, suspect, direct: None }
+    }
+}
 
 impl Runner {
     pub(super) fn landed_stored(&mut self, job: Job, outcome: Outcome) {
@@ -30,23 +40,25 @@ impl Runner {
                 }
                 let (low, high) = self.lane.treatment.backoff;
                 let due = clock::now() + backoff(job.attempts, low, high, random::u32());
-                let strand = self.lane.strand(&job.event);
-                self.strands.park(strand, Waiting { event: job.event, attempts }, due);
+                self.park(Waiting { event: job.event, attempts, suspect: job.suspect }, due);
             }
             Outcome::Record(why) => self.give_up(&job.event, &why, job.attempts + 1),
             Outcome::Destination(why) => {
                 self.trouble(&why, true);
                 self.lane.meter.retried(why.word);
                 self.probe_due.get_or_insert(clock::now() + PROBE_EVERY);
-                let strand = self.lane.strand(&job.event);
                 // It leaves when a probe has succeeded; the tries do not count against the event.
-                self.strands.park(
-                    strand,
-                    Waiting { event: job.event, attempts: job.attempts },
-                    clock::now() + PROBE_EVERY,
-                );
+                let waiting = Waiting { event: job.event, attempts: job.attempts, suspect: job.suspect };
+                self.park(waiting, clock::now() + PROBE_EVERY);
             }
         }
+    }
+
+    /// Puts an event that came back in its place, until `due`. It is not in flight meanwhile.
+    fn park(&mut self, waiting: Waiting, due: Instant) {
+        self.reader.parked([Lsn::from_raw(waiting.event.lsn)]);
+        let strand = self.lane.strand(&waiting.event);
+        self.strands.park(strand, waiting, due);
     }
 
     pub(super) fn done(&mut self, job: &Job, position: &Position) {
@@ -78,23 +90,34 @@ impl Runner {
         });
     }
 
-    /// An event that was in flight whenever the process ended without a stop.
+    /// An event that was in flight whenever the process ended without a stop. A dead letter, also where the config drops what a
+    /// backend refuses: nobody has refused it.
     pub(super) fn quarantine(&mut self, event: Event, exits: u32) {
         let detail = format!(
             "it was in flight at {exits} unclean exits of the gateway, alone at the last one, and is not tried again by itself"
         );
-        self.give_up(&Arc::new(event), &Why::new(Word::Internal, detail), exits);
+        let (event, why) = (Arc::new(event), Why::new(Word::Internal, detail));
+        self.undeliverable(&event, &why, exits);
+        self.dead_letter(&event, &why, exits);
     }
 
     pub(super) fn give_up(&mut self, event: &Arc<Event>, why: &Why, attempts: u32) {
+        self.undeliverable(event, why, attempts);
+        if self.lane.treatment.dead_letter {
+            self.dead_letter(event, why, attempts);
+        } else {
+            self.lane.meter.dropped(why.word);
+            self.reader.done(Lsn::from_raw(event.lsn));
+        }
+    }
+
+    fn undeliverable(&self, event: &Event, why: &Why, attempts: u32) {
         let trace_id = event.trace.trace_id_hex();
         tracing::warn!(backend = %self.lane.name, event_id = event.envelope.id(), trace_id, code = why.word.as_str(), detail = %why.detail, "an event cannot be delivered");
         self.span(event, Err(why), attempts);
-        if !self.lane.treatment.dead_letter {
-            self.lane.meter.dropped(why.word);
-            self.reader.done(Lsn::from_raw(event.lsn));
-            return;
-        }
+    }
+
+    fn dead_letter(&mut self, event: &Arc<Event>, why: &Why, attempts: u32) {
         let letter = dead::of_lane(event, &self.lane.name, why, attempts);
         self.letters.push_back((Arc::clone(event), letter));
         self.write_letters();

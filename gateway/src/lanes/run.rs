@@ -7,6 +7,7 @@ use super::{
     direct::Directs,
     hand_back::asked,
     strands::{Strands, Waiting},
+    suspects::{POISON_EXITS, SUSPECT_EXITS, Suspects},
 };
 use crate::{clock, state::Shared, telemetry::Delivered};
 use backends::{Events, Order, Outcome, Why};
@@ -47,16 +48,12 @@ const SLOW: Duration = Duration::from_secs(5);
 /// How often deadlines and dead letters that found no room are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Unclean exits that an event was in flight at before the lane delivers it alone: so that the next exit tells it from its
-/// neighbours.
-const SUSPECT_EXITS: u32 = 2;
-/// Unclean exits that an event was in flight at before it is a dead letter: it may be what ends the process.
-const POISON_EXITS: u32 = 3;
-
 /// One event of a delivery.
 pub(super) struct Job {
     pub(super) event: Arc<Event>,
     pub(super) attempts: u32,
+    /// It may be what ended the process before.
+    pub(super) suspect: bool,
     /// The number of the direct message it belongs to, if any.
     pub(super) direct: Option<u64>,
 }
@@ -96,8 +93,8 @@ pub struct Runner {
     pub(super) exhausted: bool,
     /// Until when the lane rests after a small read.
     rest: Option<Instant>,
-    /// Whether events may come that were in flight at several unclean exits: then they are read and delivered one by one.
-    pub(super) careful: bool,
+    /// Events that may be what ended the process before.
+    pub(super) suspects: Suspects,
     /// The journal could not be read: not again before the next tick.
     pub(super) unreadable: bool,
     /// Whether a probe has ever succeeded: before that nothing is delivered, because what the far end takes is not known.
@@ -135,7 +132,7 @@ impl Runner {
             hops: Vec::new(),
             exhausted: false,
             rest: None,
-            careful: true,
+            suspects: Suspects::default(),
             unreadable: false,
             known: false,
             looked: (clock::now(), false),
@@ -156,6 +153,7 @@ impl Runner {
         self.probe.push(self.lane.backend.probe());
         while !self.has_handed_back() {
             self.lane.beat.beat();
+            self.look_out();
             self.take_due();
             if self.can_read() && !self.exhausted {
                 self.read();
@@ -198,11 +196,11 @@ impl Runner {
             && self.has_window()
             && self.strands.has_room()
             && self.letters.is_empty()
-            && (!self.careful || self.under_way.0 == 0)
+            && self.may_add()
     }
 
     fn read(&mut self) {
-        let entries = match self.reader.read(if self.careful { 1 } else { READ_BYTES }) {
+        let entries = match self.reader.read(if self.suspects.one_by_one() { 1 } else { READ_BYTES }) {
             Ok(entries) => entries,
             Err(error) => {
                 tracing::error!(backend = %self.lane.name, %error, "the journal could not be read");
@@ -214,7 +212,7 @@ impl Runner {
         };
         self.exhausted = entries.is_empty();
         let bytes: usize = entries.iter().map(|entry| entry.body.len()).sum();
-        if !self.careful && bytes > 0 && bytes < READ_WORTH {
+        if !self.suspects.one_by_one() && bytes > 0 && bytes < READ_WORTH {
             self.exhausted = true;
             self.rest = Some(clock::now() + REST);
         }
@@ -224,18 +222,18 @@ impl Runner {
         self.landed_at = SystemTime::now();
         for entry in entries {
             let (lsn, exits) = (entry.lsn, entry.attempts);
-            self.careful &= exits >= SUSPECT_EXITS;
             if discards && exits < POISON_EXITS && self.discard(lsn, &entry.body) {
                 continue;
             }
             match record::decode_event(&Bytes::from_owner(entry.body), lsn.get()) {
                 Ok(event) if exits >= POISON_EXITS => self.quarantine(event, exits),
-                Ok(event) => self.line_up(event, &mut begun, &mut jobs),
+                Ok(event) => self.line_up(event, exits >= SUSPECT_EXITS, &mut begun, &mut jobs),
                 Err(error) => {
                     // The checksum held, so this is a record of a newer version or a fault of ours. It was acknowledged: it stays
                     // pending in the journal, for a program that can read it.
                     tracing::error!(backend = %self.lane.name, %lsn, %error, "a record cannot be read; it stays in the journal");
                     self.lane.meter.retried(Word::Internal);
+                    self.reader.parked([lsn]);
                     let why = format!("the record at lsn {lsn} cannot be read: {error}");
                     self.lane.health.left_behind(Word::Internal, why);
                 }
@@ -258,12 +256,13 @@ impl Runner {
 
     /// Into the next delivery, or behind its strand. `begun`: the strands of that delivery, for a backend that takes one call
     /// per strand at a time: a call may hold many events of a strand.
-    fn line_up(&mut self, event: Event, begun: &mut Option<HashSet<u64>>, jobs: &mut Vec<Job>) {
+    fn line_up(&mut self, event: Event, suspect: bool, begun: &mut Option<HashSet<u64>>, jobs: &mut Vec<Job>) {
         let strand = self.lane.strand(&event);
         let event = Arc::new(event);
         let in_this_call = begun.as_ref().is_some_and(|begun| begun.contains(&strand));
         if !in_this_call && self.strands.is_waiting(strand) {
-            self.strands.push(strand, Waiting { event, attempts: 0 });
+            self.reader.parked([Lsn::from_raw(event.lsn)]);
+            self.strands.push(strand, Waiting { event, attempts: 0, suspect });
             return;
         }
         if let Some(begun) = begun
@@ -271,7 +270,7 @@ impl Runner {
         {
             self.strands.begin(strand);
         }
-        jobs.push(Job { event, attempts: 0, direct: None });
+        jobs.push(Job { event, attempts: 0, suspect, direct: None });
     }
 
     fn take_due(&mut self) {
@@ -280,13 +279,21 @@ impl Runner {
         if held || self.leaving.is_some() || self.strands.next_due().is_none_or(|due| due > clock::now()) {
             return;
         }
-        let waiting = self.strands.take_due(clock::now(), DELIVERY_EVENTS, one);
-        self.fly(
-            waiting
-                .into_iter()
-                .map(|waiting| Job { event: waiting.event, attempts: waiting.attempts, direct: None })
-                .collect(),
-        );
+        if !self.may_add() {
+            return;
+        }
+        let waiting = if self.suspects.one_by_one() {
+            self.strands.take_first(clock::now(), one).into_iter().collect()
+        } else {
+            self.strands.take_due(clock::now(), DELIVERY_EVENTS, one)
+        };
+        // Direct events have no place in the journal.
+        let lsns = waiting.iter().map(|waiting| waiting.event.lsn).filter(|lsn| *lsn > 0).map(Lsn::from_raw);
+        if self.reader.again(lsns).is_err() {
+            // The journal has failed, and says so itself: they are for the next start.
+            return;
+        }
+        self.fly(waiting.into_iter().map(Job::from).collect());
     }
 
     /// Starts deliveries: in the order given, at most [`DELIVERY_EVENTS`] each, unless that would split a strand over two calls.

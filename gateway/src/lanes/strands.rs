@@ -19,6 +19,8 @@ pub struct Waiting {
     pub event: Arc<Event>,
     /// Deliveries tried so far.
     pub attempts: u32,
+    /// It may be what ended the process before.
+    pub suspect: bool,
 }
 
 #[derive(Debug, Default)]
@@ -33,6 +35,8 @@ struct Strand {
 pub struct Strands {
     waiting: HashMap<u64, Strand>,
     bytes: usize,
+    /// The strands in which suspects wait, by the suspects' LSNs.
+    suspects: BTreeMap<u64, u64>,
 }
 
 impl Strands {
@@ -64,6 +68,9 @@ impl Strands {
     /// Queues an event behind its strand.
     pub fn push(&mut self, strand: u64, waiting: Waiting) {
         self.bytes += waiting.event.envelope.size();
+        if waiting.suspect {
+            self.suspects.insert(waiting.event.lsn, strand);
+        }
         self.waiting.entry(strand).or_default().queue.insert(waiting.event.lsn, waiting);
     }
 
@@ -118,9 +125,45 @@ impl Strands {
                 break;
             }
         }
-        self.bytes -= taken.iter().map(|waiting| waiting.event.envelope.size()).sum::<usize>();
+        taken.iter().for_each(|waiting| self.left(waiting));
         taken.sort_by_key(|waiting| waiting.event.lsn);
         taken
+    }
+
+    /// Takes the oldest event of a strand that is due, and nothing else; for the rest as [`Strands::take_due`]. For a lane that
+    /// delivers one event at a time.
+    pub fn take_first(&mut self, now: Instant, one: bool) -> Option<Waiting> {
+        let is_due = |strand: &Strand| strand.due.is_some_and(|due| due <= now);
+        let due = self.waiting.iter().filter(|(_, strand)| is_due(strand));
+        let first = due.filter_map(|(number, strand)| Some((*strand.queue.first_key_value()?.0, *number))).min();
+        let number = first?.1;
+        let strand = self.waiting.get_mut(&number)?;
+        let (_, waiting) = strand.queue.pop_first()?;
+        self.left(&waiting);
+        let strand = self.waiting.get_mut(&number)?;
+        if one {
+            strand.due = None;
+        } else if strand.queue.is_empty() {
+            self.waiting.remove(&number);
+        }
+        Some(waiting)
+    }
+
+    fn left(&mut self, waiting: &Waiting) {
+        self.bytes -= waiting.event.envelope.size();
+        self.suspects.remove(&waiting.event.lsn);
+    }
+
+    /// Whether suspects wait.
+    pub fn has_suspects(&self) -> bool {
+        !self.suspects.is_empty()
+    }
+
+    /// Whether a strand is due in which a suspect waits.
+    pub fn suspect_is_due(&self, now: Instant) -> bool {
+        let is_due =
+            |strand: &u64| self.waiting.get(strand).and_then(|strand| strand.due).is_some_and(|due| due <= now);
+        self.suspects.values().any(is_due)
     }
 
     /// Makes everything due now: the destination is back.
@@ -166,7 +209,7 @@ mod tests {
             key: ByteStr::EMPTY,
             death: None,
         };
-        Waiting { event: Arc::new(event), attempts: 0 }
+        Waiting { event: Arc::new(event), attempts: 0, suspect: false }
     }
 
     fn lsns(taken: &[Waiting]) -> Vec<u64> {
@@ -186,6 +229,29 @@ mod tests {
         assert_eq!(lsns(&strands.take_due(now, 100, false)), [11]);
         assert_eq!(lsns(&strands.take_due(later, 100, false)), [9, 10, 12]);
         assert!(strands.is_empty() && strands.has_room());
+    }
+
+    #[test]
+    fn one_by_one() {
+        let (now, later) = (Instant::now(), Instant::now() + Duration::from_secs(60));
+        for one in [false, true] {
+            let mut strands = Strands::default();
+            for (strand, lsn, due) in [(7, 12, now), (7, 10, now), (8, 11, now), (9, 1, later)] {
+                strands.park(strand, waiting(lsn), due);
+            }
+            let mut next = || {
+                let taken = strands.take_first(now, one)?.event.lsn;
+                // The call of its strand ends.
+                (7..=8).for_each(|strand| strands.end(strand, now));
+                Some(taken)
+            };
+            assert_eq!([next(), next(), next(), next()], [Some(10), Some(11), Some(12), None]);
+            assert!(!strands.is_waiting(7) && strands.is_waiting(9) && strands.len() == 1);
+            strands.push(9, Waiting { suspect: true, ..waiting(13) });
+            assert!(!strands.suspect_is_due(now) && strands.suspect_is_due(later));
+            assert_eq!(strands.take_due(later, 10, false).len(), 2);
+            assert!(!strands.suspect_is_due(later));
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ struct Running {
 }
 
 /// The loops of all lanes.
-pub(super) struct Deliveries {
+pub struct Deliveries {
     shared: Arc<Shared>,
     runtime: Handle,
     stop: Shutdown,
@@ -36,7 +36,7 @@ pub(super) struct Deliveries {
 
 impl Deliveries {
     /// None yet. They run on `runtime` until `stop`.
-    pub(super) fn new(shared: Arc<Shared>, runtime: Handle, stop: Shutdown) -> Arc<Self> {
+    pub fn new(shared: Arc<Shared>, runtime: Handle, stop: Shutdown) -> Arc<Self> {
         Arc::new(Deliveries { shared, runtime, stop, running: Mutex::default() })
     }
 
@@ -45,7 +45,7 @@ impl Deliveries {
     }
 
     /// Runs a lane; one with the same place that runs hands back first.
-    pub(super) fn run(&self, lane: Arc<Lane>) {
+    pub fn run(&self, lane: Arc<Lane>) {
         let (hand_back, signal) = Shutdown::channel();
         let mut running = self.running();
         let (id, before) = (lane.id, running.remove(&lane.id));
@@ -60,6 +60,10 @@ impl Deliveries {
                 let _ended = before.task.await;
             }
             begun.store(true, Ordering::Release);
+            // At a stop, or when the disk failed, the one before left calls under way: what they hold is for the next start.
+            if stop.is_fired() || shared.journal.failure().is_some() {
+                return;
+            }
             // Now, because a lane has one reader at a time.
             if let Some(runner) = Runner::new(lane, shared) {
                 runner.hands_back_on(signal).run(stop).await;
@@ -70,19 +74,19 @@ impl Deliveries {
     }
 
     /// Whether the loop that runs a lane is the one that was asked for last: those before it have handed back.
-    pub(super) fn is_taken_over(&self, id: u8) -> bool {
+    pub fn is_taken_over(&self, id: u8) -> bool {
         self.running().get(&id).is_none_or(|running| running.has_begun.load(Ordering::Acquire))
     }
 
     /// Ends a lane's loop; gives its end to wait for.
-    pub(super) fn end(&self, id: u8) -> Option<JoinHandle<()>> {
+    pub fn end(&self, id: u8) -> Option<JoinHandle<()>> {
         let running = self.running().remove(&id)?;
         running.hand_back.send_replace(true);
         Some(running.task)
     }
 
     /// Waits until all loops have ended, which they do after the stop.
-    pub(super) async fn until(self: Arc<Self>, mut stop: Shutdown) {
+    pub async fn until(self: Arc<Self>, mut stop: Shutdown) {
         stop.fired().await;
         let running = std::mem::take(&mut *self.running());
         futures_util::future::join_all(running.into_values().map(|running| running.task)).await;

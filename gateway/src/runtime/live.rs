@@ -87,7 +87,7 @@ impl Live {
     }
 
     /// Puts another generation in force and ends the one before, which is given back.
-    pub(super) fn swap(&self, config: Config, compiled: Compiled, shared: &Arc<Shared>) -> Arc<Generation> {
+    pub fn swap(&self, config: Config, compiled: Compiled, shared: &Arc<Shared>) -> Arc<Generation> {
         let (next, behind) = Generation::new(self.now().number + 1, config, compiled, shared);
         // The switch: all listeners at once. Messages that are on their way find it when their own generation is over.
         self.entrances.swap(next.number, behind);

@@ -3,7 +3,7 @@
 //! Start: the journal (recovered), backends, lanes, sockets bound, then listeners and the admin address serve. Its end is in
 //! `stop`.
 mod build;
-mod deliveries;
+pub mod deliveries;
 mod listeners;
 pub mod live;
 mod plan;
@@ -174,14 +174,14 @@ fn runtime(name: &'static str) -> Result<Runtime, StartError> {
 }
 
 /// What a resend of the event in this record is known by, and when it was received, in µs since 1970.
-fn key_of(body: &[u8]) -> Option<([u8; 16], u64)> {
+pub fn key_of(body: &[u8]) -> Option<([u8; 16], u64)> {
     let (key, received) = schemas::record::id_of(body)?;
     let since = received.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Some((key, u64::try_from(since.as_micros()).unwrap_or(u64::MAX)))
 }
 
 /// Fills the table of ids from the journal: a resend of what was kept before this start costs nothing.
-fn restore_ids(shared: &Shared) {
+pub fn restore_ids(shared: &Shared) {
     match shared.journal.recent_ids() {
         Ok(known) => {
             for known in known {

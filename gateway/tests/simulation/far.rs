@@ -43,6 +43,8 @@ pub struct FarEnd {
     confirmed: BTreeMap<u64, usize>,
     /// Events that this backend can never take, as the lane was told.
     pub condemned: BTreeSet<usize>,
+    /// The lives in which each journaled event was given, and whether alone: nothing else was under way.
+    pub given: BTreeMap<usize, BTreeMap<usize, bool>>,
     /// Retries that the lane was told of in this life, by LSN.
     retries: BTreeMap<u64, u32>,
     /// Events with as many retries in one life as the lane allows.
@@ -139,7 +141,12 @@ impl State {
     }
 
     /// Decides what becomes of one journaled or direct event.
-    fn decide(&mut self, lane: usize, number: usize, event: &Event, call: u64) -> Outcome {
+    fn decide(&mut self, lane: usize, number: usize, event: &Event, (call, alone): (u64, bool)) -> Outcome {
+        if event.lsn > 0 {
+            let life = self.life;
+            let alone = alone && self.far[lane].flying.len() == 1;
+            *self.far[lane].given.entry(number).or_default().entry(life).or_insert(true) &= alone;
+        }
         let chance = mix(number as u64 ^ ((lane as u64) << 32) ^ self.plan.salt);
         let poison = chance % 100 < self.plan.lanes[lane].poison;
         let strand = fault::hash(event.key.as_bytes());
@@ -199,7 +206,7 @@ impl State {
                     self.broke(&format!("{} was given e{number} while its strand was under way", LANES[lane]));
                 }
             }
-            let outcome = self.decide(lane, number, event, call);
+            let outcome = self.decide(lane, number, event, (call, events.len() == 1));
             let again = self.far[lane].confirmed.contains_key(&event.lsn);
             let again = if again { " (lsn again)" } else { "" };
             line.push_str(&format!(" e{number}/{}={}{again}", event.lsn, word(&outcome)));

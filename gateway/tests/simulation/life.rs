@@ -5,16 +5,16 @@
 use crate::{
     far::Far,
     laws,
-    plan::{CONFIG, End, LANES, LifePlan},
+    plan::{CONFIG, End, LANES, LanePlan, LifePlan, rewritten},
     sender,
     world::World,
 };
 use gateway::{
     config::{self, Config},
     gate::{Entrances, ListenerGate},
-    lanes::{Lane, Lanes, Treatment, run::Runner},
+    lanes::{Lane, Lanes, Treatment},
     random,
-    runtime::{self, Live},
+    runtime::{self, Live, deliveries::Deliveries},
     state::Shared,
     telemetry::{Metrics, Ring, spans::Spans},
 };
@@ -28,13 +28,21 @@ use std::{
     sync::{Arc, OnceLock},
     time::Duration,
 };
-use tokio::{runtime::Runtime, sync::watch, task::JoinHandle, time::sleep};
+use tokio::{
+    runtime::{Handle, Runtime},
+    sync::watch,
+    task::JoinHandle,
+    time::sleep,
+};
 use transports::{Budget, Gate, net::Shutdown};
 
 /// Everything must have come to rest so long after the last trouble, in ms of the stopped clock.
 const REST_MAX: u64 = 600_000;
 /// Every stream has its answers so long after the process was told to stop.
 const GOODBYE_MAX: Duration = Duration::from_secs(60);
+
+/// Bytes by which a lane may be above its quota: one message of each of four streams.
+const QUOTA_SLACK: u64 = 4 * 4 * 2048;
 
 /// How a life ended.
 enum Ended {
@@ -43,24 +51,33 @@ enum Ended {
     Gone(Loss),
 }
 
-fn config() -> &'static Config {
-    static CONFIG_ONCE: OnceLock<Config> = OnceLock::new();
-    CONFIG_ONCE.get_or_init(|| {
-        let checked = config::check_text("simulation.yaml", CONFIG, Path::new("."), &|_| None);
-        assert!(!checked.has_errors(), "{}", checked.render(false));
-        checked.config.unwrap()
-    })
+/// The config of the odd generations and of the even ones.
+fn config(generation: u64) -> &'static Config {
+    static CONFIGS: OnceLock<[Config; 2]> = OnceLock::new();
+    let configs = CONFIGS.get_or_init(|| {
+        [CONFIG.to_owned(), rewritten()].map(|text| {
+            let checked = config::check_text("simulation.yaml", &text, Path::new("."), &|_| None);
+            assert!(!checked.has_errors(), "{}", checked.render(false));
+            checked.config.unwrap()
+        })
+    });
+    &configs[usize::from(generation.is_multiple_of(2))]
 }
 
 /// Where a life's journal is.
 pub fn options(world: &Arc<World>) -> Options {
     let state = world.lock();
     let plan = &state.plan;
-    let spec = |name: &&str| LaneSpec { name: (*name).to_owned(), kind: "null".into(), ..LaneSpec::default() };
+    let spec = |(name, lane): (&&str, &LanePlan)| LaneSpec {
+        name: (*name).to_owned(),
+        kind: "null".into(),
+        quota: lane.quota,
+        ..LaneSpec::default()
+    };
     let last = state.life + 1 >= plan.lives.len();
     let world = Arc::clone(world);
     Options {
-        lanes: LANES.iter().map(spec).collect(),
+        lanes: LANES.iter().zip(&plan.lanes).map(spec).collect(),
         segment_size: plan.segment_size,
         // In the end somebody gives it room, or dead letters could fill it for ever.
         segments: if last { 64 } else { plan.segments },
@@ -68,6 +85,8 @@ pub fn options(world: &Arc<World>) -> Options {
         group_bytes: plan.group_bytes,
         hook: Some(Arc::new(move |notice: &Notice| world.note(&notice.to_string()))),
         threads: false,
+        key_of: Some(Arc::new(runtime::key_of)),
+        ids_window: Duration::from_secs(3600),
         ..Options::new("/data")
     }
 }
@@ -148,7 +167,9 @@ struct Parts<'w> {
     world: &'w Arc<World>,
     shared: Arc<Shared>,
     stop_lanes: watch::Sender<bool>,
-    runners: Vec<JoinHandle<()>>,
+    /// Ends with the last lane.
+    lanes: JoinHandle<()>,
+    reloads: JoinHandle<()>,
     disk_work: [JoinHandle<()>; 2],
     stop_streams: watch::Sender<bool>,
     streams: Vec<JoinHandle<()>>,
@@ -158,16 +179,18 @@ impl<'w> Parts<'w> {
     fn start(world: &'w Arc<World>, journal: Journal<AnyDisk>) -> Self {
         let shared = shared(world, journal);
         let entrances = Arc::new(Entrances::default());
-        let compiled = runtime::compile(config(), &shared, &shared.lanes(), &entrances, None, &|_| None).unwrap();
-        let live = Live::begin(config(), compiled, Arc::clone(&entrances), &shared);
+        let compiled = runtime::compile(config(1), &shared, &shared.lanes(), &entrances, None, &|_| None).unwrap();
+        runtime::restore_ids(&shared);
+        let live = Live::begin(config(1), compiled, Arc::clone(&entrances), &shared);
         for dispatch in shared.journal.dispatchers() {
             tokio::spawn(dispatch);
         }
         let (stop_lanes, signal) = Shutdown::channel();
-        let lanes = shared.lanes();
-        let runners = lanes.iter().filter_map(|lane| Runner::new(Arc::clone(lane), Arc::clone(&shared)));
-        let runners = runners.map(|runner| tokio::spawn(runner.run(signal.clone()))).collect();
-        tokio::spawn(runtime::tend::tend(Arc::clone(&shared), live, signal));
+        let deliveries = Deliveries::new(Arc::clone(&shared), Handle::current(), signal.clone());
+        shared.lanes().iter().for_each(|lane| deliveries.run(Arc::clone(lane)));
+        let lanes = tokio::spawn(Arc::clone(&deliveries).until(signal.clone()));
+        tokio::spawn(runtime::tend::tend(Arc::clone(&shared), Arc::clone(&live), signal));
+        let reloads = tokio::spawn(reload(Arc::clone(world), Arc::clone(&shared), live, deliveries));
         let disk_work = [
             tokio::spawn(commit(Arc::clone(world), Arc::clone(&shared))),
             tokio::spawn(help(Arc::clone(world), Arc::clone(&shared))),
@@ -181,7 +204,7 @@ impl<'w> Parts<'w> {
             tokio::spawn(sender::run(Arc::clone(world), number, gate, streams_signal.clone()))
         };
         let streams = listeners.into_iter().enumerate().map(run).collect();
-        Parts { world, shared, stop_lanes, runners, disk_work, stop_streams, streams }
+        Parts { world, shared, stop_lanes, lanes, reloads, disk_work, stop_streams, streams }
     }
 
     async fn until_the_end(&mut self, plan: &LifePlan) -> Ended {
@@ -241,11 +264,10 @@ impl<'w> Parts<'w> {
             }
             sleep(Duration::from_millis(10)).await;
         }
+        self.reloads.abort();
         self.stop_lanes.send_replace(true);
-        for runner in self.runners.drain(..) {
-            if tokio::time::timeout(GOODBYE_MAX, runner).await.is_err() {
-                self.world.lock().broke("a lane does not end");
-            }
+        if tokio::time::timeout(GOODBYE_MAX, &mut self.lanes).await.is_err() {
+            self.world.lock().broke("a lane does not end");
         }
         self.disk_work.iter().for_each(JoinHandle::abort);
         if self.shared.journal.close().is_err() {
@@ -265,27 +287,71 @@ fn shared(world: &Arc<World>, journal: Journal<AnyDisk>) -> Arc<Shared> {
     let (metrics, ring) = (Arc::new(Metrics::new()), Arc::new(Ring::default()));
     let shared = Arc::new(Shared::new(journal, budget, metrics, ring, Spans::default()));
     let recovered = &shared.journal.recovered().per_lane;
+    let (letters, others) = world.lock().letters();
+    shared.journal.set_letter_quotas(letters, others);
     for (index, name) in LANES.iter().enumerate() {
-        let id = shared.journal.lane_id(name).unwrap();
-        assert_eq!(usize::from(id.get()), index + 1, "lanes keep their ids");
-        let plan = world.lock().plan.lanes[index].clone();
-        let treatment = Treatment {
-            attempts: plan.attempts,
-            backoff: (Duration::from_millis(20), Duration::from_millis(400)),
-            order: None,
-            dead_letter: plan.dead_letter,
-            required: true,
-        };
-        let meter = shared.metrics.lane(name);
-        meter.recovered.inc_by(recovered[index + 1]);
-        let far = Arc::new(Far::new(world, index));
-        let lane = Arc::new(Lane::new(id.get(), *name, far, treatment, meter));
+        let lane = lane(world, &shared, index);
+        assert_eq!(shared.journal.lane_id(name).map(LaneId::get), Some(lane.id), "lanes keep their ids");
+        lane.meter.recovered.inc_by(recovered[index + 1]);
         shared.change_lanes(|lanes| lanes.put(lane));
     }
     let dead = shared.metrics.lane(Lanes::DEAD_LETTERS);
     dead.recovered.inc_by(recovered[0]);
     shared.change_lanes(|lanes| lanes.set_dead_meter(dead));
     shared
+}
+
+/// A lane with an instance of its backend.
+fn lane(world: &Arc<World>, shared: &Shared, index: usize) -> Arc<Lane> {
+    let plan = world.lock().plan.lanes[index].clone();
+    let treatment = Treatment {
+        attempts: plan.attempts,
+        backoff: (Duration::from_millis(20), Duration::from_millis(400)),
+        order: None,
+        dead_letter: plan.dead_letter,
+        required: true,
+    };
+    let (name, far) = (LANES[index], Arc::new(Far::new(world, index)));
+    let id = u8::try_from(index + 1).unwrap();
+    Arc::new(Lane::new(id, name, far, treatment, shared.metrics.lane(name)))
+}
+
+/// The reloads of a life, as `runtime::reload` applies them: other routes, and other instances of some backends.
+async fn reload(world: Arc<World>, shared: Arc<Shared>, live: Arc<Live>, deliveries: Arc<Deliveries>) {
+    let plan = world.lock().life_plan().reloads.clone();
+    for (pause, changed) in plan {
+        sleep(Duration::from_millis(pause)).await;
+        let mut lanes = Lanes::clone(&shared.lanes());
+        let begin: Vec<Arc<Lane>> = (0..LANES.len())
+            .filter(|index| changed & (1 << index) != 0)
+            .map(|index| lane(&world, &shared, index))
+            .collect();
+        begin.iter().for_each(|lane| lanes.put(Arc::clone(lane)));
+        let (table, before) = (Arc::new(lanes), live.now());
+        let config = config(before.number + 1);
+        let compiled =
+            runtime::compile(config, &shared, &table, &live.entrances, Some(before.before()), &|_| None).unwrap();
+        shared.change_lanes(|now| *now = Lanes::clone(&table));
+        live.swap(config.clone(), compiled, &shared);
+        world.note(&format!("reload: generation {}, {} lanes changed", before.number + 1, begin.len()));
+        begin.into_iter().for_each(|lane| deliveries.run(lane));
+    }
+}
+
+/// Says which lanes are full, and that none has more than its quota: what was asked for and is not appended yet comes on top.
+fn watch_quotas(world: &World, shared: &Shared) {
+    let mut state = world.lock();
+    for (index, name) in LANES.into_iter().enumerate() {
+        let quota = state.plan.lanes[index].quota;
+        let Some(id) = shared.journal.lane_id(name).filter(|_| quota > 0) else { continue };
+        let bytes = shared.journal.pending_bytes(id);
+        if !shared.journal.room(id, 1) {
+            state.note(&format!("{name} has no room: {bytes} bytes wait"));
+        }
+        if bytes > quota + QUOTA_SLACK {
+            state.broke(&format!("lane {name} may have {quota} bytes and has {bytes}"));
+        }
+    }
 }
 
 /// The journal's committer, at times that the seed decides. Ends when the disk fails.
@@ -303,7 +369,10 @@ async fn commit(world: Arc<World>, shared: Arc<Shared>) {
         }
         loop {
             match shared.journal.commit_step() {
-                Ok(true) => world.note(&format!("durable up to {}", shared.journal.durable())),
+                Ok(true) => {
+                    world.note(&format!("durable up to {}", shared.journal.durable()));
+                    watch_quotas(&world, &shared);
+                }
                 Ok(false) => break,
                 Err(_) => return,
             }

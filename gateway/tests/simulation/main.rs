@@ -37,7 +37,7 @@ const SEEDS: u64 = 1000;
 const STUCK: Duration = Duration::from_secs(120);
 
 /// What must have happened in a run of many seeds, as the log says it: a world without trouble proves nothing.
-const TROUBLE: [&str; 9] = [
+const TROUBLE: [&str; 12] = [
     "the disk failed",
     "cannot start",
     "ended cleanly",
@@ -47,6 +47,9 @@ const TROUBLE: [&str; 9] = [
     ": unknown",
     "has a backlog",
     "(lsn again)",
+    "reload: ",
+    "has no room: ",
+    "a resend of what an earlier life kept",
 ];
 
 /// What a seed came to.

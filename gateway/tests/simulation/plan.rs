@@ -33,6 +33,17 @@ unrouted: dead_letter
 backends: { a: { "null": {} }, b: { "null": {} }, c: { "null": {} } }
 "#;
 
+/// The same config, written otherwise: what a reload changes, and nothing that a sender or a backend could see.
+pub fn rewritten() -> String {
+    let edits = [
+        ("routes:\n", "routes:\n  - { name: never, when: \"type = 'never'\", to: [c] }\n"),
+        ("name: one,", "name: uno,"),
+        ("name: first,", "name: erst,"),
+        ("type <> 'noise'", "NOT (type = 'noise')"),
+    ];
+    edits.into_iter().fold(CONFIG.to_owned(), |text, (old, new)| text.replace(old, new))
+}
+
 /// A kind of event, and what the config makes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kind {
@@ -107,6 +118,8 @@ pub struct LanePlan {
     pub latency: u64,
     /// It does not come back in the last life.
     pub lost: bool,
+    /// Bytes that may wait for it; 0: no limit.
+    pub quota: u64,
 }
 
 /// One ordered stream of a sender.
@@ -144,6 +157,8 @@ pub struct LifePlan {
     pub end: End,
     /// Per lane: weather until a time in ms.
     pub weather: Vec<Vec<(u64, Weather)>>,
+    /// Reloads: when, in ms after the one before, and which lanes get another instance of their backend (bit n: lane n + 1).
+    pub reloads: Vec<(u64, u64)>,
 }
 
 /// Everything a seed decides beforehand.
@@ -160,6 +175,8 @@ pub struct Plan {
     pub commit: u64,
     /// Longest pause between two saves of the cursors, in ms.
     pub cursors: u64,
+    /// Bytes of dead letters whose senders got a receipt, and of others; 0: no limit.
+    pub letters: (u64, u64),
     /// Decides which events are poison.
     pub salt: u64,
     /// Events of one sender meet in so many keys.
@@ -181,6 +198,7 @@ impl Plan {
             group_bytes: usize::try_from(dice.pick(&[8u64, 12])).unwrap_or(8) << 10,
             commit: dice.pick(&[0, 2, 30, 250]),
             cursors: dice.pick(&[20, 200, 1000]),
+            letters: (dice.pick(&[0, 0, 8, 24]) << 10, dice.pick(&[0, 4, 16]) << 10),
             salt: dice.number(),
             keys: dice.within(1, 5),
         }
@@ -195,6 +213,7 @@ fn lane(dice: &mut Dice) -> LanePlan {
         poison: dice.pick(&[0, 0, 3, 8]),
         latency: dice.pick(&[1, 5, 40, 200]),
         lost: dice.chance(10),
+        quota: dice.pick(&[0, 0, 4, 16]) << 10,
     }
 }
 
@@ -224,7 +243,9 @@ fn life(dice: &mut Dice, last: bool) -> LifePlan {
         }
         _ => End::Stop(dice.pick(&[0, 50, 3000])),
     };
-    LifePlan { length, end, weather: LANES.iter().map(|_| weather(dice, length)).collect() }
+    let reloads = if dice.chance(40) { dice.within(1, 3) } else { 0 };
+    let reloads = (0..reloads).map(|_| (dice.within(0, length), dice.below(8))).collect();
+    LifePlan { length, end, weather: LANES.iter().map(|_| weather(dice, length)).collect(), reloads }
 }
 
 fn weather(dice: &mut Dice, length: u64) -> Vec<(u64, Weather)> {

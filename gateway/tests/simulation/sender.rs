@@ -183,7 +183,14 @@ impl State {
         match &item.verdict {
             ItemVerdict::Refused(..) => self.refused(event),
             ItemVerdict::Kept { level, .. } => self.acked(event, Some(*level)),
-            ItemVerdict::Duplicate | ItemVerdict::Dropped(_) => self.acked(event, None),
+            ItemVerdict::Duplicate => {
+                // Its first copy in this life: what is known of it was known before.
+                if self.events[event].copies.iter().filter(|life| **life == self.life).count() == 1 {
+                    self.note(&format!("e{event}: a resend of what an earlier life kept"));
+                }
+                self.acked(event, None);
+            }
+            ItemVerdict::Dropped(_) => self.acked(event, None),
         }
     }
 

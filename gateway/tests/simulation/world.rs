@@ -4,7 +4,7 @@
 use crate::{
     dice::Dice,
     far::FarEnd,
-    plan::{Fate, Kind, LANES, Plan},
+    plan::{Fate, Kind, LANES, LifePlan, Plan},
     sender::Stream,
 };
 use schemas::AckLevel;
@@ -172,6 +172,16 @@ impl State {
     /// Milliseconds of this life.
     pub fn now(&self) -> u64 {
         self.began.map_or(0, |began| u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// What this life is to be.
+    pub fn life_plan(&self) -> &LifePlan {
+        &self.plan.lives[self.life]
+    }
+
+    /// Quotas of dead letters: in the last life none, or what cannot be a dead letter would wait for ever.
+    pub fn letters(&self) -> (u64, u64) {
+        if self.life + 1 == self.plan.lives.len() { (0, 0) } else { self.plan.letters }
     }
 
     pub fn note(&mut self, line: &str) {

@@ -2,7 +2,7 @@
 //! the config lacks and that still has events stops the start, before anything was written.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     io,
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
@@ -194,6 +194,7 @@ pub(super) fn state<F>(cursor: Cursor, file: F, backlog: VecDeque<Piece>, unclea
     LaneState {
         tracker: Tracker::restore(&cursor),
         exits,
+        parked: BTreeSet::new(),
         generation: cursor.generation,
         state: cursor.state,
         file: Some(Arc::new(file)),
