@@ -1,7 +1,8 @@
 """Seeded bugs: each a name, what it breaks, and edits (file, old text, new text). The old text is there exactly once.
 
 An LSN that is used again after a crash is not among them: what had it before was never durable, so that nobody outside of
-the journal can tell. `gateway/journal/mutants` has that bug. Nor is one that swallows a full journal: with backlogs and no
+the journal can tell. `gateway/journal/mutants` has that bug. Nor is one that counts what only waits as in flight at an unclean
+end: it takes three ends within a second of a retry (`gateway/journal/tests/damage.rs` has that). Nor is one that swallows a full journal: with backlogs and no
 quota it is never full here.
 """
 
@@ -138,5 +139,54 @@ BUGS = [
         "direct-after-the-first",
         "`delivered` is said when one of the backends has confirmed",
         [(GATEWAY.replace("gateway/", "transports/") + "ticket.rs", "left: AtomicU32::new(open)", "left: AtomicU32::new(open.min(1))")],
+    ),
+    (
+        "a-full-lane-takes-more",
+        "a lane's quota is not asked for",
+        [
+            (
+                GATEWAY + "lanes/mod.rs",
+                "if journal.room(id, u64::try_from(bytes).unwrap_or(u64::MAX)) {",
+                "if bytes > 0 || journal.room(id, u64::try_from(bytes).unwrap_or(u64::MAX)) {",
+            )
+        ],
+    ),
+    (
+        "ids-are-forgotten",
+        "a start does not know what was kept before it",
+        [
+            (
+                GATEWAY + "runtime/mod.rs",
+                "shared.ids.restore(known.key, known.lsn.get(), received);",
+                "tracing::trace!(?known, ?received);",
+            )
+        ],
+    ),
+    (
+        "taken-over-too-early",
+        "another instance of a backend begins while the one before still delivers",
+        [(GATEWAY + "runtime/deliveries.rs", "let _ended = before.task.await;", "drop(before.task);")],
+    ),
+    (
+        "suspects-in-company",
+        "what may have ended the process twice is delivered beside others",
+        [
+            (
+                GATEWAY + "lanes/suspects.rs",
+                "self.suspects.one_by_one = coming || self.strands.suspect_is_due(clock::now());",
+                "self.suspects.one_by_one = false;",
+            )
+        ],
+    ),
+    (
+        "poison-is-dropped",
+        "a lane that drops what its backend refuses drops what nobody has refused",
+        [
+            (
+                GATEWAY + "lanes/outcome.rs",
+                "        self.undeliverable(&event, &why, exits);\n        self.dead_letter(&event, &why, exits);\n",
+                "        self.give_up(&event, &why, exits);\n",
+            )
+        ],
     ),
 ]
