@@ -104,7 +104,8 @@ fn live(dir: &Path, append: &[&[u8]], until: impl Fn(&Shared, &[String]) -> bool
     let (seen, calls) = (Arc::default(), Arc::default());
     let backend = Arc::new(Hangs { seen: Arc::clone(&seen), calls: Arc::clone(&calls) });
     let backoff = (Duration::from_millis(10), Duration::from_millis(10));
-    let treatment = Treatment { attempts: None, backoff, order: None, dead_letter: true, required: true };
+    // What a backend refuses is dropped; what ends the process is a dead letter all the same.
+    let treatment = Treatment { attempts: None, backoff, order: None, dead_letter: false, required: true };
     let id = shared.journal.lane_id("far").unwrap();
     let lane = Arc::new(Lane::new(id.get(), "far", backend, treatment, meter));
     shared.change_lanes(|lanes| lanes.put(Arc::clone(&lane)));
