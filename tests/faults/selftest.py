@@ -3,7 +3,9 @@
     selftest.py      prints one line per case; exit 1 when one is wrong
 """
 
+import importlib.util
 import os
+import re
 import socket
 import sys
 import tempfile
@@ -15,6 +17,7 @@ from load import Tally
 from ports import free_ports
 from proxy import Proxy
 
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 RIGHT = """anygate_events_received_total{anygate_listener="web"} 10
 anygate_events_kept_total{anygate_listener="web"} 8
 anygate_events_refused_total{anygate_listener="web",word="malformed"} 2
@@ -95,8 +98,30 @@ def check_catalogue():
     return check("catalogue: enough rounds, each described", count >= 60 and all(found.about for found in scenarios.ALL.values()), count)
 
 
+def unfit(edits):
+    """Of the edits of one seeded bug (file, old text), those whose old text is not in its file exactly once."""
+    def count(file, old):
+        with open(os.path.join(ROOT, file), encoding="utf-8") as source:
+            return len(re.findall(r"\s+".join(map(re.escape, old.split())), source.read()))
+    return [file for file, old in edits if count(file, old) != 1]
+
+
+def check_bugs():
+    """The seeded bugs follow the code: a bug that does not fit is noticed now, not when somebody asks who catches it."""
+    def load(name, path):
+        spec = importlib.util.spec_from_file_location(name, os.path.join(ROOT, path))
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.BUGS
+    ours = [(bug.name, [(file, old) for file, old, _ in bug.edits]) for bug in load("catalogue", "tests/faults/bugs/catalogue.py")]
+    others = [(name, [(file, old) for file, old, _ in edits])
+              for name, _, edits in load("bugs", "gateway/tests/simulation/mutants/bugs.py")]
+    wrong = {name: unfit(edits) for name, edits in ours + others if unfit(edits)}
+    return check(f"all {len(ours)} + {len(others)} seeded bugs fit the code", len(ours) >= 20 and len(others) >= 8 and not wrong, wrong)
+
+
 def main():
-    results = [check_laws(), check_tally(), check_proxy(), check_catalogue()]
+    results = [check_laws(), check_tally(), check_proxy(), check_catalogue(), check_bugs()]
     print(f"{sum(results)} of {len(results)} right")
     sys.exit(not all(results))
 

@@ -37,7 +37,7 @@ BUGS = (
     Bug("no-directory-fsync", "a segment's new name is not made durable", (CRASH,),
         ((TEND, "inner.disk.rename(&from, &to)?;\n        inner.disk.sync_dir(&inner.journal_dir())",
           'inner.disk.rename(&from, &to)?;\n        if BUG("no-directory-fsync") { return Ok(()); }\n        inner.disk.sync_dir(&inner.journal_dir())'),
-         (TEND, "disk.sync_dir(&dir)?;\n    Ok(file)", 'if !BUG("no-directory-fsync") { disk.sync_dir(&dir)?; }\n    Ok(file)'))),
+         ("gateway/journal/src/grow.rs", "disk.sync_dir(&dir)?;\n    Ok(file)", 'if !BUG("no-directory-fsync") { disk.sync_dir(&dir)?; }\n    Ok(file)'))),
     Bug("retried-fsync", "an fdatasync that failed is tried again", ("fault fsync-eio 1",),
         ((COMMITTER, 'file.sync_data().map_err(|e| failed("sync", e))',
           'file.sync_data().or_else(|e| if BUG("retried-fsync") { file.sync_data() } else { Err(e) }).map_err(|e| failed("sync", e))'),)),
@@ -49,8 +49,8 @@ BUGS = (
         ((TEND, '// Not before the cursors that passed it are on disk.\n        save_cursors(inner)',
           '// Not before the cursors that passed it are on disk.\n        (if BUG("segment-before-cursor") { Ok(()) } else { save_cursors(inner) })'),)),
     Bug("drop-on-retry", "what must be tried again is dropped", ("fault network-resets 1", "fault acl-taken 1"),
-        ((OUTCOME, "let strand = self.lane.strand(&job.event);\n                // It leaves when a probe",
-          'if BUG("drop-on-retry") { self.reader.done(Lsn::from_raw(job.event.lsn)); return; }\n                let strand = self.lane.strand(&job.event);\n                // It leaves when a probe'),)),
+        ((OUTCOME, "// It leaves when a probe has succeeded",
+          'if BUG("drop-on-retry") { self.reader.done(Lsn::from_raw(job.event.lsn)); return; }\n                // It leaves when a probe has succeeded'),)),
     Bug("drop-on-stop", "what is under way at a stop counts as delivered", ("fault drain-broker-frozen 1",),
         ((RUN, "self.finish_letters().await;",
           'if BUG("drop-on-stop") { while self.began.first_key_value().is_some() { self.began.clear(); for lsn in self.open_lsns.drain(..) { self.reader.done(Lsn::from_raw(lsn)); } } }\n        self.finish_letters().await;'),
@@ -73,8 +73,8 @@ BUGS = (
           'let _ = ticket;\n        if BUG("answers-overtake") && self.queue.len() > 8 { self.queue.swap(0, 5); }\n'
           '        let Some((_, ticket, _)) = self.queue.front_mut() else { return Poll::Ready(None) };\n        match ticket.poll_verdict(cx, self.waits.as_mut()) {'),)),
     Bug("dedupe-without-record", "an id stays known although its event was not kept", ("fault resend-refused 1",),
-        ((ADMIT, "Err(journal::Closed::Full) => {\n                batch.hold(",
-          'Err(journal::Closed::Full) => {\n                if BUG("dedupe-without-record") { let mut claims = std::mem::take(&mut batch.claims); for claim in &mut claims { claim.keep(1, &|_| true); } }\n'
+        ((ADMIT, "Err(NoRoom::InJournal(journal::Closed::Full)) => {\n                batch.hold(",
+          'Err(NoRoom::InJournal(journal::Closed::Full)) => {\n                if BUG("dedupe-without-record") { let mut claims = std::mem::take(&mut batch.claims); for claim in &mut claims { claim.keep(1, &|_| true); } }\n'
           '                batch.hold('),)),
     Bug("lsn-reused", "after an unclean stop the numbers go on without a gap", ("journal 3",)),
     Bug("torn-tail-as-data", "the last group's bodies are not checked", ("journal 4",)),

@@ -37,7 +37,7 @@ BUGS = [
     (
         "no-fsync-of-the-folder",
         "a new segment is used before its name is durable",
-        [(JOURNAL + "tend.rs", "    disk.sync_dir(&dir)?;\n    Ok(file)", "    Ok(file)")],
+        [(JOURNAL + "grow.rs", "    disk.sync_dir(&dir)?;\n    Ok(file)", "    Ok(file)")],
     ),
     (
         "fsync-is-tried-again",
