@@ -110,15 +110,27 @@ impl<D: Disk> Reader<D> {
         Self { quiet: true, ..self }
     }
 
+    /// The next events of interest; empty: no more for now.
+    ///
+    /// # Errors
+    /// The operating system's. The next call goes on at the same place.
     pub(crate) fn read(&mut self, sink: &mut impl Sink, max_bytes: usize) -> io::Result<Vec<Entry>> {
         let mut out = Vec::new();
+        match self.gather(sink, max_bytes, &mut out) {
+            Err(e) if out.is_empty() => Err(e),
+            // What was met is handed out now or never. The next call meets the error again.
+            Ok(()) | Err(_) => Ok(out),
+        }
+    }
+
+    fn gather(&mut self, sink: &mut impl Sink, max_bytes: usize, out: &mut Vec<Entry>) -> io::Result<()> {
         let mut bytes = 0;
         loop {
             if let Some((found, index)) = self.current.take() {
-                match self.hand_out(sink, &found, index, &mut out, &mut bytes, max_bytes) {
+                match self.hand_out(sink, &found, index, out, &mut bytes, max_bytes) {
                     Some(next) => {
                         self.current = Some((found, next));
-                        return Ok(out);
+                        return Ok(());
                     }
                     None => {
                         sink.pass(found.header.last());
@@ -128,11 +140,11 @@ impl<D: Disk> Reader<D> {
                 }
             }
             if bytes >= max_bytes {
-                return Ok(out);
+                return Ok(());
             }
             // Before the segment is looked at: what is durable now is in it then.
             let mark = self.inner.mark.durable();
-            let Some(segment) = self.segment(sink)? else { return Ok(out) };
+            let Some(segment) = self.segment(sink)? else { return Ok(()) };
             match self.walk.next(&*segment.file, segment.about.end, |lanes| sink.wants(lanes))? {
                 Some(found) => {
                     if let Some(offset) = found.damage {
@@ -146,13 +158,13 @@ impl<D: Disk> Reader<D> {
                     sink.pass(segment.about.last);
                     self.at = self.at.max(segment.about.last);
                     if !self.next_segment(sink)? {
-                        return Ok(out);
+                        return Ok(());
                     }
                 }
                 None => {
                     self.at_tip(sink, &segment);
                     sink.pass(mark);
-                    return Ok(out);
+                    return Ok(());
                 }
             }
         }

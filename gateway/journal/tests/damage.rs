@@ -573,3 +573,25 @@ fn what_a_lying_disk_lost_leaves_the_lanes_at_once_and_counts_once() {
         assert_eq!(journal.lane_stats(lane(1)).lost, groups);
     }
 }
+
+/// A read that meets an error gives what it has: the events are handed out, and nobody would ever see them again.
+#[test]
+fn an_error_while_reading_loses_nothing_that_was_met() {
+    let disk = FaultyDisk::new();
+    let journal = Journal::open(disk.clone(), options()).unwrap();
+    let append = |_| {
+        journal.tend_step(false).unwrap();
+        let lsn = journal.append(&[Encoded::new(&[7; 3000], A)]).unwrap();
+        assert!(journal.commit_step().unwrap());
+        lsn
+    };
+    let lsns: Vec<Lsn> = (0..20).map(append).collect();
+    let mut reader = journal.lane(lane(1));
+    assert_eq!(reader.read(1).unwrap()[0].lsn, lsns[0]);
+    // From now on nothing can be read; the rest of the first segment is in memory.
+    disk.fail_at(disk.operations() + 1, Fault::Crash);
+    disk.sync_dir(Path::new(DIR)).unwrap_err();
+    let rest: Vec<Lsn> = reader.read(1 << 20).unwrap().iter().map(|entry| entry.lsn).collect();
+    assert!(rest.len() >= 2 && lsns[1..].starts_with(&rest), "{rest:?}");
+    assert!(reader.read(1 << 20).is_err(), "and the error comes then");
+}
