@@ -150,7 +150,9 @@ impl<D: Disk> LaneReader<D> {
     #[must_use]
     pub fn has_suspects(&self, exits: u32) -> bool {
         let state = hold(&self.reader.inner.lanes[self.lane.index()]);
-        state.exits.iter().any(|(lsn, met)| *met >= exits && !state.parked.contains(lsn))
+        // Also what is lost with its group or file is done, and no `done` was said for it.
+        let is_open = |lsn: &u64| !state.parked.contains(lsn) && !state.tracker.is_done(*lsn);
+        state.exits.iter().any(|(lsn, met)| *met >= exits && is_open(lsn))
     }
 
     /// Events that were parked are in flight again. The cursor is saved before, as by [`LaneReader::read`].

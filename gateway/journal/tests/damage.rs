@@ -595,3 +595,24 @@ fn an_error_while_reading_loses_nothing_that_was_met() {
     assert!(rest.len() >= 2 && lsns[1..].starts_with(&rest), "{rest:?}");
     assert!(reader.read(1 << 20).is_err(), "and the error comes then");
 }
+
+/// What is lost with its whole group is not waited for.
+#[test]
+fn a_suspect_that_is_lost_is_none() {
+    let (mut disk, lsns) = filled(false);
+    for _ in 0..2 {
+        let journal = Journal::open(disk.clone(), options()).unwrap();
+        assert_eq!(journal.lane(lane(1)).read(1 << 20).unwrap().len(), lsns.len());
+        drop(journal);
+        disk = disk.crash(Loss::Kill, 0);
+    }
+    let segment = segment_of_groups(&disk);
+    disk.damage(&segment, |bytes| bytes[4096 * 3 + 17] ^= 1);
+    let journal = Journal::open(disk, options()).unwrap();
+    let mut reader = journal.lane(lane(1));
+    assert!(reader.has_suspects(2));
+    let entries = reader.read(1 << 20).unwrap();
+    assert_eq!(entries.len(), lsns.len() - 3);
+    entries.iter().for_each(|entry| assert!(reader.done(entry.lsn)));
+    assert!(reader.read(1 << 20).unwrap().is_empty() && !reader.has_suspects(2));
+}
