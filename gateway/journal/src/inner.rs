@@ -52,6 +52,8 @@ pub(crate) struct LaneState<F> {
     pub spilled: u64,
     /// So many reads that hand something out save the cursor before they do, see [`crate::LaneReader::read`].
     pub careful: u32,
+    /// So many hand-outs of parked events do: reads must not use them up, because an event may end the process at a later try only.
+    pub careful_again: u32,
     pub tally: Tally,
 }
 
@@ -79,6 +81,7 @@ impl<F> LaneState<F> {
             backlog: VecDeque::new(),
             spilled: 0,
             careful: 0,
+            careful_again: 0,
             tally: Tally { spilled_segments: 0, spilled_events: 0, read_back: 0, lost: 0, lost_taken: 0 },
         }
     }
@@ -87,6 +90,13 @@ impl<F> LaneState<F> {
     pub(crate) fn is_careful(&mut self, suspects: bool) -> bool {
         let careful = self.careful > 0 || suspects;
         self.careful = self.careful.saturating_sub(1);
+        careful && self.file.is_some()
+    }
+
+    /// The same before parked events are tried again.
+    pub(crate) fn is_careful_again(&mut self, suspects: bool) -> bool {
+        let careful = self.careful_again > 0 || suspects;
+        self.careful_again = self.careful_again.saturating_sub(1);
         careful && self.file.is_some()
     }
 

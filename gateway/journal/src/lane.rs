@@ -155,7 +155,8 @@ impl<D: Disk> LaneReader<D> {
         state.exits.iter().any(|(lsn, met)| *met >= exits && is_open(lsn))
     }
 
-    /// Events that were parked are in flight again. The cursor is saved before, as by [`LaneReader::read`].
+    /// Events that were parked are in flight again. The cursor is saved before, as by [`LaneReader::read`]: by the first 64
+    /// calls with parked ones after an unclean stop, and for those that were in flight at one.
     ///
     /// # Errors
     /// If the cursor cannot be saved the journal has failed.
@@ -169,7 +170,7 @@ impl<D: Disk> LaneReader<D> {
                 suspects |= state.exits.contains_key(&lsn.0);
             }
             state.dirty |= met;
-            met && state.is_careful(suspects)
+            met && state.is_careful_again(suspects)
         };
         if save {
             self.save()?;

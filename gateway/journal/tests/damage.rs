@@ -616,3 +616,28 @@ fn a_suspect_that_is_lost_is_none() {
     entries.iter().for_each(|entry| assert!(reader.done(entry.lsn)));
     assert!(reader.read(1 << 20).unwrap().is_empty() && !reader.has_suspects(2));
 }
+
+/// However much was read before: what is tried again for the first time after an unclean exit is counted at the next.
+#[test]
+fn a_retry_is_counted_after_many_reads() {
+    let disk = FaultyDisk::new();
+    let journal = Journal::open(disk.clone(), options()).unwrap();
+    let first = journal.append(&[Encoded::new(b"kills at its second try", A)]).unwrap();
+    journal.append(&vec![Encoded::new(b"more", A); 200]).unwrap();
+    journal.commit_step().unwrap();
+    drop(journal);
+    let journal = Journal::open(disk.clone(), options()).unwrap();
+    let mut reader = journal.lane(lane(1));
+    assert_eq!(reader.read(1).unwrap()[0].lsn, first);
+    reader.parked([first]);
+    for _ in 0..100 {
+        let entries = reader.read(1).unwrap();
+        assert!(reader.done(entries[0].lsn));
+    }
+    journal.save_cursors().unwrap();
+    reader.again([first]).unwrap();
+    drop((reader, journal));
+    let journal = Journal::open(disk.crash(Loss::PowerCut, 0), options()).unwrap();
+    let entries = journal.lane(lane(1)).read(1).unwrap();
+    assert_eq!((entries[0].lsn, entries[0].attempts), (first, 1));
+}

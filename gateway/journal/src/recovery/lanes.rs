@@ -186,7 +186,7 @@ pub(super) fn open_cursor<D: Disk>(
 
 /// The state of a lane that goes on from `cursor`; after an unclean exit those in flight have one more behind them.
 pub(super) fn state<F>(cursor: Cursor, file: F, backlog: VecDeque<Piece>, unclean: bool) -> LaneState<F> {
-    /// Reads whose events are in the cursor before they are handed out.
+    /// Reads, and tries of parked events, that are in the cursor before they are handed out.
     const CAREFUL: u32 = 64;
     let more = u32::from(unclean);
     let exits: BTreeMap<u64, u32> =
@@ -203,6 +203,7 @@ pub(super) fn state<F>(cursor: Cursor, file: F, backlog: VecDeque<Piece>, unclea
         spilled: backlog.iter().map(|piece| piece.last).max().unwrap_or(0),
         backlog,
         careful: if unclean { CAREFUL } else { 1 },
+        careful_again: if unclean { CAREFUL } else { 0 },
         tally: Tally::default(),
     }
 }
