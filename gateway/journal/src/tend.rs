@@ -112,6 +112,10 @@ fn ready_one<D: Disk>(inner: &Arc<Inner<D>>) -> Result<bool, Failure> {
     if files < inner.options.segments && grow::grow(inner, files)? {
         return Ok(true);
     }
+    // A segment that was not made because the journal ends needs none in its place.
+    if hold(&inner.bell).stop {
+        return Ok(false);
+    }
     // A ring that could not grow for want of space uses again what it has, however small it is.
     if recycle(inner)? {
         return Ok(true);
@@ -253,4 +257,36 @@ pub(crate) fn save_cursor<D: Disk>(inner: &Inner<D>, lane: LaneId) -> io::Result
 pub(crate) fn put_cursor<F: DiskFile>(file: &F, id: LaneId, cursor: &cursor::Cursor, seed: u32) -> io::Result<()> {
     file.write_at(&cursor.encode(id, seed), cursor.generation % 2 * cursor::SLOT as u64)?;
     file.sync_data()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::{Encoded, LaneSpec, MemoryDisk, Options, committer, recovery};
+
+    fn options() -> Options {
+        let lanes = vec![LaneSpec { name: "a".into(), ..LaneSpec::default() }];
+        Options { lanes, segment_size: 32 << 10, group_bytes: 16 << 10, segments: 4, keep: 3, ..Options::new("/data") }
+    }
+
+    #[test]
+    fn a_stop_copies_nothing_to_backlogs() {
+        let inner = Arc::new(recovery::open(MemoryDisk::new(), Options { threads: false, ..options() }).unwrap());
+        loop {
+            let files = hold(&inner.ring).files();
+            if files < inner.options.segments {
+                assert!(ready_one(&inner).unwrap());
+            }
+            if hold(&inner.intake).append(&[Encoded::new(&[7; 10_000], 2)]).is_err() {
+                break;
+            }
+            committer::step(&inner).unwrap();
+        }
+        let pieces = || hold(&inner.lanes[1]).backlog.len();
+        hold(&inner.bell).stop = true;
+        assert!(!ready_one(&inner).unwrap() && pieces() == 0);
+        hold(&inner.bell).stop = false;
+        assert!(ready_one(&inner).unwrap() && pieces() == 1);
+    }
 }
