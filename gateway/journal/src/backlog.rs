@@ -65,8 +65,8 @@ pub(crate) fn open<D: Disk>(inner: &Inner<D>, lane: LaneId, piece: &Piece) -> io
     }))
 }
 
-/// A file that should be there is not: its events are lost, and counted.
-pub(crate) fn lost<D: Disk>(inner: &Inner<D>, lane: LaneId, piece: &Piece) {
+/// A file that should be there is not: its events are lost, and counted. `false`: the lane is past it, and nothing is.
+pub(crate) fn lost<D: Disk>(inner: &Inner<D>, lane: LaneId, piece: &Piece) -> bool {
     let was_there = {
         let mut state = hold(&inner.lanes[lane.index()]);
         let at = state.backlog.iter().position(|other| other == piece);
@@ -78,6 +78,7 @@ pub(crate) fn lost<D: Disk>(inner: &Inner<D>, lane: LaneId, piece: &Piece) {
         inner.counters.corrupt_events.fetch_add(piece.events, Relaxed);
         inner.notice(&Notice::CorruptGroup { segment: piece.number, offset: 0, events: piece.events });
     }
+    was_there
 }
 
 /// Deletes segments that the lane is past, says its saved cursor.

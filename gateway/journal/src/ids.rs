@@ -81,7 +81,7 @@ impl Sink for Everything {
 
     fn pass(&mut self, _lsn: u64) {}
 
-    fn enter(&mut self, _entered: &Counts) {}
+    fn enter(&mut self, _entered: &Counts, _harmed: bool) {}
 
     fn attempts(&self, _lsn: u64) -> u32 {
         0

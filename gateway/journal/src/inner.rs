@@ -54,6 +54,8 @@ pub(crate) struct LaneState<F> {
     pub careful: u32,
     /// So many hand-outs of parked events do: reads must not use them up, because an event may end the process at a later try only.
     pub careful_again: u32,
+    /// The cursor that this run began with may have had no room for all that was done.
+    pub forgetful: bool,
     pub tally: Tally,
 }
 
@@ -82,6 +84,7 @@ impl<F> LaneState<F> {
             spilled: 0,
             careful: 0,
             careful_again: 0,
+            forgetful: false,
             tally: Tally { spilled_segments: 0, spilled_events: 0, read_back: 0, lost: 0, lost_taken: 0 },
         }
     }

@@ -35,15 +35,20 @@ impl<D: Disk> OfLane<'_, D> {
         self.inner.lane(self.lane.index(), work)
     }
 
-    /// What is settled by this without having been handed out is lost to damage.
-    fn lost(&self, settle: impl FnOnce(&mut Tracker)) {
+    /// What is settled by this without having been handed out is lost to damage, unless it `was_done`.
+    fn lost(&self, was_done: bool, settle: impl FnOnce(&mut Tracker)) {
         self.state(|state| {
             let before = state.tracker.settled();
             settle(&mut state.tracker);
             let lost = state.tracker.settled().saturating_sub(before);
-            state.tally.lost += lost;
+            state.tally.lost += if was_done { 0 } else { lost };
             state.dirty |= lost > 0;
         });
+    }
+
+    /// Whether what is missing so far may be what the saved cursor had no room for: done in an earlier run, and not kept.
+    fn may_be_forgotten(&self) -> bool {
+        self.state(|state| state.forgetful && state.tracker.frontier() < self.inner.recovered.next.0)
     }
 }
 
@@ -70,16 +75,18 @@ impl<D: Disk> Sink for OfLane<'_, D> {
 
     fn lose(&mut self, met: Met) {
         self.state(|state| state.exits.remove(&met.lsn));
-        self.lost(|tracker| tracker.lose(met));
+        self.lost(false, |tracker| tracker.lose(met));
     }
 
     fn pass(&mut self, lsn: u64) {
         self.state(|state| state.dirty |= state.tracker.pass(lsn));
     }
 
-    fn enter(&mut self, entered: &Counts) {
+    fn enter(&mut self, entered: &Counts, harmed: bool) {
         let lane = self.lane.index();
-        self.lost(|tracker| tracker.reconcile(entered.events[lane], entered.bytes[lane]));
+        self.lost(!harmed && self.may_be_forgotten(), |tracker| {
+            tracker.reconcile(entered.events[lane], entered.bytes[lane])
+        });
     }
 
     fn attempts(&self, lsn: u64) -> u32 {

@@ -42,8 +42,8 @@ pub(crate) trait Sink {
     fn lose(&mut self, met: Met);
     /// Everything up to here has been met.
     fn pass(&mut self, lsn: u64);
-    /// So much each lane had before what comes now.
-    fn enter(&mut self, entered: &Counts);
+    /// So much each lane had before what comes now; `harmed`: the reader met damage since it was last told that.
+    fn enter(&mut self, entered: &Counts, harmed: bool);
     /// In how many unclean exits this event was in flight.
     fn attempts(&self, lsn: u64) -> u32;
 }
@@ -207,7 +207,7 @@ impl<D: Disk> Reader<D> {
                 self.place = Place::Backlog(segment, piece);
                 return Ok(true);
             }
-            backlog::lost(&self.inner, lane, &piece);
+            self.harmed |= backlog::lost(&self.inner, lane, &piece);
             ahead = self.in_backlog();
         }
         let Some((number, first, entered)) = ring else { return Ok(false) };
@@ -242,7 +242,7 @@ impl<D: Disk> Reader<D> {
             && let Some(entered) = entered
         {
             sink.pass(first - 1);
-            sink.enter(entered);
+            sink.enter(entered, self.harmed);
             self.harmed = false;
         }
         self.walk.enter(number);
@@ -267,7 +267,7 @@ impl<D: Disk> Reader<D> {
         };
         if let Some(entered) = entered {
             sink.pass(segment.about.last);
-            sink.enter(&entered);
+            sink.enter(&entered, true);
             self.at = self.at.max(segment.about.last);
             self.harmed = false;
         }
@@ -278,6 +278,7 @@ impl<D: Disk> Reader<D> {
         let damage = self.walk.damage();
         if let Place::Backlog(_, piece) = &self.place {
             let lost = piece.events.saturating_sub(self.counted);
+            self.harmed |= lost > 0;
             if lost > 0 && piece.last > self.reported {
                 self.reported = piece.last;
                 self.report(piece.number, damage.unwrap_or(segment.about.end), lost);

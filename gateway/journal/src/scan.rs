@@ -56,7 +56,7 @@ impl Sink for Looking {
 
     fn pass(&mut self, _lsn: u64) {}
 
-    fn enter(&mut self, _entered: &Counts) {}
+    fn enter(&mut self, _entered: &Counts, _harmed: bool) {}
 
     fn attempts(&self, _lsn: u64) -> u32 {
         0

@@ -641,3 +641,38 @@ fn a_retry_is_counted_after_many_reads() {
     let entries = journal.lane(lane(1)).read(1).unwrap();
     assert_eq!((entries[0].lsn, entries[0].attempts), (first, 1));
 }
+
+/// A cursor has room for so many ranges of what is done above its low mark. What it leaves out comes again, if it is retained;
+/// if not, it was done, and nobody is told that it was lost.
+#[test]
+fn what_a_full_cursor_leaves_out_is_not_lost() {
+    let disk = FaultyDisk::new();
+    let many = || Options { segments: 10, keep: 8, ..options() };
+    let journal = Journal::open(disk.clone(), many()).unwrap();
+    let mut reader = journal.lane(lane(1));
+    let mut open = 0;
+    for _ in 0..6 {
+        journal.tend_step(false).unwrap();
+        journal.append(&vec![Encoded::new(b"hole", A); 600]).unwrap();
+        assert!(journal.commit_step().unwrap());
+        // Every other one.
+        for entry in reader.read(1 << 20).unwrap() {
+            open += 1;
+            assert!(entry.lsn.get() % 2 == 0 || reader.done(entry.lsn));
+        }
+    }
+    assert_eq!(open, 3600);
+    while journal.stats().recycled < 3 {
+        journal.tend_step(false).unwrap();
+        journal.append(&[Encoded::new(&[7; 10_000], A)]).unwrap();
+        assert!(journal.commit_step().unwrap());
+        reader.read(1 << 20).unwrap().iter().for_each(|entry| assert!(reader.done(entry.lsn)));
+    }
+    assert_eq!(journal.lane_stats(lane(1)).spilled_segments, 0);
+    journal.close().unwrap();
+    drop((reader, journal));
+    let journal = Journal::open(disk, many()).unwrap();
+    let found = read_all(&journal).len() as u64;
+    assert!(found > 1800 && journal.pending(lane(1)) == found, "{found}");
+    assert_eq!((journal.take_lost(lane(1)), journal.stats().corrupt_events), (0, 0));
+}

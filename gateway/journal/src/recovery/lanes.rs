@@ -12,7 +12,7 @@ use crate::{
     LANES, LaneId, LaneSpec, OpenError, Options, backlog,
     disk::{Disk, DiskFile, Open, read_up_to},
     format::{
-        cursor::{Cursor, SLOT},
+        cursor::{Cursor, MAX_RANGES, SLOT},
         meta::{Lane, State},
         piece::Piece,
     },
@@ -193,6 +193,7 @@ pub(super) fn state<F>(cursor: Cursor, file: F, backlog: VecDeque<Piece>, unclea
         cursor.flight.iter().map(|(lsn, exits)| (*lsn, exits.saturating_add(more))).collect();
     LaneState {
         tracker: Tracker::restore(&cursor),
+        forgetful: cursor.ranges.len() >= MAX_RANGES,
         exits,
         parked: BTreeSet::new(),
         generation: cursor.generation,
