@@ -76,6 +76,8 @@ pub(crate) fn fill<D: Disk>(inner: &Inner<D>, file: &D::File) -> io::Result<()> 
         file.zero(at, to)?;
         file.sync_data()?;
         at = to;
+        // A whole segment may take seconds, and cursors do not wait so long.
+        tend::save_due(inner).map_err(|e| io::Error::other(format!("save cursors: {e}")))?;
         if at < size && rest(inner, begun.elapsed()) {
             return Err(io::ErrorKind::Interrupted.into());
         }

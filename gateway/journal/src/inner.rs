@@ -11,6 +11,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Waker,
+    time::Instant,
 };
 
 use crate::{
@@ -144,6 +145,8 @@ pub(crate) struct Inner<D: Disk> {
     /// Bits of the lanes of the config.
     pub in_use: AtomicU64,
     pub saving: Mutex<()>,
+    /// When the helper last saved the cursors because it was time to.
+    pub saved: Mutex<Instant>,
     pub meta: Mutex<Meta>,
     pub bell: Mutex<Bell>,
     pub ringing: Condvar,

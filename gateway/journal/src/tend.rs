@@ -32,12 +32,12 @@ const PATIENCE: Duration = Duration::from_millis(5);
 
 /// The helper's thread.
 pub(crate) fn run<D: Disk>(inner: &Arc<Inner<D>>) {
-    let mut saved = Instant::now();
+    *hold(&inner.saved) = Instant::now();
     loop {
         let stop = {
             let mut bell = hold(&inner.bell);
             if !bell.rung && !bell.stop {
-                let mut left = inner.options.cursor_every.saturating_sub(saved.elapsed());
+                let mut left = inner.options.cursor_every.saturating_sub(hold(&inner.saved).elapsed());
                 if inner.full.load(Ordering::Relaxed) {
                     left = left.min(10 * PATIENCE);
                 }
@@ -49,11 +49,7 @@ pub(crate) fn run<D: Disk>(inner: &Arc<Inner<D>>) {
         if stop || inner.has_failed() {
             return;
         }
-        let due = saved.elapsed() >= inner.options.cursor_every;
-        if due {
-            saved = Instant::now();
-        }
-        if let Err(failure) = step(inner, due) {
+        if let Err(failure) = step(inner, is_due(inner)) {
             inner.fail(&failure);
             return;
         }
@@ -61,6 +57,22 @@ pub(crate) fn run<D: Disk>(inner: &Arc<Inner<D>>) {
             std::thread::sleep(PATIENCE);
         }
     }
+}
+
+/// Whether it is time to save the cursors; if so, time runs anew.
+fn is_due<D: Disk>(inner: &Inner<D>) -> bool {
+    let mut saved = hold(&inner.saved);
+    let due = saved.elapsed() >= inner.options.cursor_every;
+    if due {
+        *saved = Instant::now();
+    }
+    due
+}
+
+/// Saves the cursors if it is time to, in the middle of work that takes long. Only where time counts: turns by hand say themselves
+/// what they save.
+pub(crate) fn save_due<D: Disk>(inner: &Inner<D>) -> io::Result<()> {
+    if inner.options.threads && is_due(inner) { save_cursors(inner) } else { Ok(()) }
 }
 
 /// One turn: cursors if they are due, then segments.
@@ -288,5 +300,18 @@ mod tests {
         assert!(!ready_one(&inner).unwrap() && pieces() == 0);
         hold(&inner.bell).stop = false;
         assert!(ready_one(&inner).unwrap() && pieces() == 1);
+    }
+
+    #[test]
+    fn cursors_do_not_wait_for_a_segment_that_is_being_made() {
+        for threads in [true, false] {
+            let timed = Options { threads, cursor_every: Duration::ZERO, segment_size: 4 << 20, ..options() };
+            let inner = Arc::new(recovery::open(MemoryDisk::new(), timed).unwrap());
+            hold(&inner.lanes[1]).dirty = true;
+            let files = hold(&inner.ring).files();
+            assert!(grow::grow(&inner, files).unwrap());
+            // Without threads nothing depends on the time.
+            assert_eq!(hold(&inner.lanes[1]).dirty, !threads);
+        }
     }
 }

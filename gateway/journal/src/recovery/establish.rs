@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     io,
     sync::{Arc, Condvar, Mutex, atomic::AtomicBool, atomic::AtomicU64},
+    time::Instant,
 };
 
 use super::{
@@ -155,6 +156,7 @@ fn assemble<D: Disk>(parts: Parts<D>) -> Inner<D> {
         unowed: Account::new(0, 0, options.unowed_quota),
         in_use: AtomicU64::new(bits),
         saving: Mutex::new(()),
+        saved: Mutex::new(Instant::now()),
         meta: Mutex::new(meta),
         bell: Mutex::new(Bell { rung: true, stop: false }),
         ringing: Condvar::new(),
