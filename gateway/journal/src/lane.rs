@@ -85,7 +85,7 @@ impl<D: Disk> Sink for OfLane<'_, D> {
     fn enter(&mut self, entered: &Counts, harmed: bool) {
         let lane = self.lane.index();
         self.lost(!harmed && self.may_be_forgotten(), |tracker| {
-            tracker.reconcile(entered.events[lane], entered.bytes[lane])
+            tracker.reconcile(entered.events[lane], entered.bytes[lane]);
         });
     }
 

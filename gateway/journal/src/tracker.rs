@@ -191,7 +191,7 @@ impl Tracker {
     pub(crate) fn reconcile(&mut self, passed: u64, bytes: u64) {
         let missing = u32::try_from(passed.saturating_sub(self.passed)).unwrap_or(u32::MAX);
         let missing_bytes = bytes.saturating_sub(self.passed_bytes);
-        self.passed = self.passed.max(passed);
+        self.passed = passed;
         self.passed_bytes = bytes;
         self.follow(missing, missing_bytes);
         // A done range may begin before the frontier and end behind it: its part before it is among what was missing.

@@ -42,7 +42,11 @@ fn segment_of_groups(disk: &FaultyDisk) -> std::path::PathBuf {
 }
 
 fn read_all(journal: &Journal<FaultyDisk>) -> Vec<Lsn> {
-    let mut reader = journal.lane(lane(1));
+    read_all_of(journal, 1)
+}
+
+fn read_all_of(journal: &Journal<FaultyDisk>, id: u8) -> Vec<Lsn> {
+    let mut reader = journal.lane(lane(id));
     let mut all = Vec::new();
     loop {
         let more = reader.read(150).unwrap();
@@ -511,6 +515,21 @@ fn nothing_is_begun_over_a_log_whose_meta_is_lost() {
     assert!(!disk.list(&Path::new(DIR).join("journal")).unwrap().is_empty());
 }
 
+/// What comes after a start is read by lanes 1 and 2, and waits.
+fn counts_after_a_start(disk: &FaultyDisk) {
+    let journal = Journal::open(disk.clone(), options()).unwrap();
+    for len in [100; 20].into_iter().chain([9000; 5]) {
+        journal.append(&[Encoded::new(&vec![9; len], A | 4)]).unwrap();
+        assert!(journal.commit_step().unwrap());
+        journal.tend_step(true).unwrap();
+    }
+    for id in [1, 2] {
+        let found = read_all_of(&journal, id);
+        assert_eq!(found.last(), Some(&journal.last()), "lane {id}");
+        assert_eq!(journal.pending(lane(id)), found.len() as u64, "lane {id}");
+    }
+}
+
 /// A disk that says yes and writes nothing, under a journal that runs: what is lost is found by the lanes' readers, and waits
 /// for nobody.
 #[test]
@@ -550,6 +569,9 @@ fn what_a_lying_disk_lost_leaves_the_lanes_at_once_and_counts_once() {
             found.iter().for_each(|entry| assert!(reader.done(entry.lsn)));
             assert_eq!(journal.pending(lane(id)), 0);
         }
+        journal.save_cursors().unwrap();
+        // A start right now counts what it finds, without what is lost; so does the lane then.
+        counts_after_a_start(&disk.crash(Loss::Kill, 0));
         let is_told =
             |notices: &[Notice]| matches!(notices, [Notice::CorruptGroup { events, .. }] if *events == groups);
         assert!(is_told(&notices.lock().unwrap()), "{:?}", notices.lock().unwrap());
