@@ -1,6 +1,8 @@
 //! The journal from outside: append, sync, read, done, close, start again; on the real disk and in memory.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use std::time::{Duration, Instant};
+
 use journal::{Closed, Disk, Encoded, Journal, LaneId, LaneSpec, Lsn, MemoryDisk, OpenError, Options, OsDisk};
 
 fn spec(name: &str) -> LaneSpec {
@@ -167,9 +169,8 @@ fn a_lane_sleeps_until_there_is_more() {
     }
 }
 
-/// Many threads, the dispatchers on threads of their own, one slow lane reader: all is acknowledged and all is read.
-#[test]
-fn many_writers_and_a_reader() {
+/// Every dispatcher on a thread of its own.
+fn dispatch<D: Disk>(journal: &Journal<D>) -> Vec<std::thread::JoinHandle<()>> {
     use std::{future::Future as _, pin::pin, sync::Arc, task::Context};
     struct Unpark(std::thread::Thread);
     impl std::task::Wake for Unpark {
@@ -177,10 +178,7 @@ fn many_writers_and_a_reader() {
             self.0.unpark();
         }
     }
-    const WRITERS: usize = 4;
-    const EACH: usize = 500;
-    let journal = Journal::open(MemoryDisk::new(), options("/data")).unwrap();
-    let dispatchers: Vec<_> = journal
+    journal
         .dispatchers()
         .into_iter()
         .map(|dispatch| {
@@ -193,8 +191,17 @@ fn many_writers_and_a_reader() {
                 }
             })
         })
-        .collect();
-    let writers: Vec<_> = (0..WRITERS)
+        .collect()
+}
+
+/// Many threads, the dispatchers on threads of their own, one slow lane reader: all is acknowledged and all is read.
+#[test]
+fn many_writers_and_a_reader() {
+    const WRITERS: usize = 4;
+    const EACH: usize = 500;
+    let journal = Journal::open(MemoryDisk::new(), options("/data")).unwrap();
+    let dispatchers = dispatch(&journal);
+    let mut writers: Vec<_> = (0..WRITERS)
         .map(|_| {
             let journal = journal.clone();
             std::thread::spawn(move || {
@@ -215,8 +222,16 @@ fn many_writers_and_a_reader() {
     let mut reader = journal.lane(lane(1));
     let mut last = Lsn::ZERO;
     let mut read = 0;
+    let deadline = Instant::now() + Duration::from_secs(120);
     // The ring holds a part of it only: it goes round while this lane moves on.
     while read < WRITERS * EACH {
+        assert!(journal.failure().is_none(), "{:?}", journal.failure());
+        // One that panicked: its events never come.
+        if let Some(at) = writers.iter().position(std::thread::JoinHandle::is_finished) {
+            writers.swap_remove(at).join().unwrap();
+        }
+        let where_it_is = || (journal.stats(), journal.durable(), journal.last());
+        assert!(Instant::now() < deadline, "{read} read; stats, durable, last: {:?}", where_it_is());
         let entries = reader.read(10_000).unwrap();
         for entry in &entries {
             assert!(entry.lsn > last);
