@@ -50,12 +50,14 @@ pub struct Why {
     pub wrong_place: bool,
     /// Of a retry: the backend took nothing of the event, so it cannot have it. Else it may.
     pub untaken: bool,
+    /// Of a retry: the event only waited, which says nothing about it; the try does not count as one of its attempts.
+    pub waited: bool,
 }
 
 impl Why {
     /// A reason with its detail.
     pub fn new(word: Word, detail: impl Into<Cow<'static, str>>) -> Self {
-        Why { word, detail: detail.into(), wrong_place: false, untaken: false }
+        Why { word, detail: detail.into(), wrong_place: false, untaken: false, waited: false }
     }
 
     /// The same reason, said of a place that is wrong.
@@ -68,6 +70,12 @@ impl Why {
     #[must_use]
     pub fn untaken(self) -> Self {
         Why { untaken: true, ..self }
+    }
+
+    /// The same reason, said of an event that only waited.
+    #[must_use]
+    pub fn waited(self) -> Self {
+        Why { waited: true, ..self }
     }
 }
 

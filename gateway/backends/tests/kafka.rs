@@ -7,6 +7,7 @@ use backends::{
     kafka::{Kafka, KafkaSettings, Mode},
 };
 use common::{event, event_with, events, until};
+use futures_util::future::BoxFuture;
 use rdkafka::{
     ClientConfig, Message as _,
     consumer::{BaseConsumer, Consumer as _},
@@ -416,13 +417,14 @@ async fn a_producer_that_gets_no_report_while_brokers_answer_is_replaced() {
     let end = Instant::now() + Duration::from_secs(20);
     while !stuck.is_finished() {
         assert!(Instant::now() < end, "no way out: {:?}", kafka.figures());
-        // A lane asks when confirmations are slow.
-        assert_eq!(kafka.probe().await, Ok(()));
+        // A lane asks when confirmations are slow. While the producer is being replaced, nobody is there to answer.
+        let _either = kafka.probe().await;
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let outcomes = stuck.await.unwrap();
     let Outcome::Retry(why) = &outcomes[0] else { panic!("{outcomes:?}") };
     assert!(why.detail.contains("confirmed nothing") && why.detail.contains("twice"), "{why}");
+    assert!(why.waited, "that is no attempt of the event");
     cluster.clear_request_errors(RDKafkaApiKey::Produce);
     until("the producer is replaced", || kafka.figures().contains(&("kafka_producers_replaced_total", 1.0))).await;
     let end = Instant::now() + Duration::from_secs(15);
@@ -430,5 +432,51 @@ async fn a_producer_that_gets_no_report_while_brokers_answer_is_replaced() {
         assert!(Instant::now() < end, "the new producer does not work");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    kafka.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stall_waits_for_leaders_and_doubles_its_patience() {
+    let cluster = cluster("in-acme", 1);
+    // By a template, so that a probe asks one question only and takes milliseconds.
+    let kafka =
+        Kafka::start(KafkaSettings { stall: Duration::from_secs(1), ..settings(&cluster, "in-{tenant}") }).unwrap();
+    let one = || events([event_with(1, "a", &[("tenant", "acme", Kind::String)], "x")]);
+    deliver(&kafka, one()).await;
+    let replaced = |times| kafka.figures().contains(&("kafka_producers_replaced_total", times));
+    let probe_for = async |time: Duration, waiting: &mut BoxFuture<'static, Vec<Outcome>>| {
+        let begun = Instant::now();
+        while begun.elapsed() < time {
+            if tokio::time::timeout(Duration::from_millis(20), &mut *waiting).await.is_ok() {
+                return true;
+            }
+            // While the producer is being replaced, nobody is there to answer.
+            let _either = kafka.probe().await;
+        }
+        false
+    };
+    // librdkafka tries this again for ever.
+    cluster.request_errors(RDKafkaApiKey::Produce, &[Code::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS; 5000]);
+    cluster.topic_error("in-acme", Code::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE).unwrap();
+    let mut waiting = kafka.deliver(one());
+    assert!(!probe_for(Duration::from_secs(3), &mut waiting).await && replaced(0.0), "a new producer finds no leader");
+    cluster.topic_error("in-acme", Code::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
+    assert!(probe_for(Duration::from_secs(20), &mut waiting).await, "no way out: {:?}", kafka.figures());
+    until("the producer is replaced", || replaced(1.0)).await;
+    // What it threw out by itself is no report: the next one has twice the time.
+    let end = Instant::now() + Duration::from_secs(30);
+    let second = loop {
+        assert!(Instant::now() < end, "no second way out: {:?}", kafka.figures());
+        let begun = Instant::now();
+        let outcome = tokio::time::timeout(Duration::from_millis(20), kafka.deliver(one())).await;
+        let mut waiting = match outcome {
+            Ok(_) => continue,
+            Err(_) => kafka.deliver(one()),
+        };
+        assert!(probe_for(Duration::from_secs(20), &mut waiting).await, "no second way out: {:?}", kafka.figures());
+        break begun.elapsed();
+    };
+    until("it is replaced again", || replaced(2.0)).await;
+    assert!(second >= Duration::from_millis(1700), "as soon as the first: {second:?}");
     kafka.close().await;
 }

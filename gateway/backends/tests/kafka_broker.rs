@@ -257,7 +257,9 @@ async fn a_record_is_measured_as_the_broker_measures_it() {
     let Some(broker) = broker() else { return };
     let topic = create(&broker, "measured", 1, &[("max.message.bytes", &LIMIT.to_string())]).await;
     let kafka = Kafka::start(settings(&broker, &topic)).unwrap();
-    while kafka.probe().await.is_err() {
+    let end = Instant::now() + Duration::from_secs(30);
+    while let Err(why) = kafka.probe().await {
+        assert!(Instant::now() < end, "the probe does not succeed: {why}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let replaced = || kafka.figures().iter().find(|(name, _)| name.contains("replaced")).map(|(_, value)| *value);

@@ -33,8 +33,9 @@ impl Runner {
             Outcome::Retry(why) => {
                 self.trouble(&why, false);
                 self.lane.meter.retried(why.word);
-                let attempts = job.attempts + 1;
-                if self.lane.treatment.attempts.is_some_and(|most| attempts >= most) {
+                // What only waited is no attempt, and makes no dead letter.
+                let attempts = job.attempts + u32::from(!why.waited);
+                if !why.waited && self.lane.treatment.attempts.is_some_and(|most| attempts >= most) {
                     self.give_up(&job.event, &why, attempts);
                     return;
                 }

@@ -33,6 +33,8 @@ pub struct Scripted {
     pub unreachable: Mutex<Option<Why>>,
     /// Every call panics.
     pub panics: bool,
+    /// Most attempts of an event in the lane.
+    pub attempts: Option<u32>,
 }
 
 impl Backend for Scripted {
@@ -113,7 +115,7 @@ impl Stage {
         );
         let shared = Arc::new(shared);
         let treatment = Treatment {
-            attempts: None,
+            attempts: backend.attempts,
             backoff: (Duration::from_millis(10), Duration::from_millis(20)),
             order: None,
             dead_letter: true,

@@ -164,7 +164,7 @@ impl Context {
     /// The outcome of a record that failed; `None` when it is the producer that failed, whose replacement tells it.
     fn failed(&self, code: Code, bytes: usize) -> Option<Outcome> {
         Some(match code {
-            Code::PurgeQueue | Code::PurgeInflight | Code::Fatal => {
+            code if says_nothing(code) => {
                 let ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 if ending.is_none() {
                     self.known.raise(Alarm::Fatal);
@@ -184,6 +184,11 @@ impl Context {
             other => fault::outcome(other, &self.place.map(|topic| format!("topic {topic}")).unwrap_or_default()),
         })
     }
+}
+
+/// Whether a report with this code comes of our own giving up and shows nothing of the brokers.
+fn says_nothing(code: Code) -> bool {
+    matches!(code, Code::PurgeQueue | Code::PurgeInflight | Code::Fatal)
 }
 
 impl ClientContext for Context {
@@ -246,8 +251,10 @@ impl ProducerContext for Context {
             }
             Err((error, record)) => self.failed(fault::code(error), record.payload_len() + record.key_len()),
         };
-        if let Some(outcome) = outcome {
+        if result.as_ref().err().is_none_or(|(error, _)| !says_nothing(fault::code(error))) {
             self.known.stall.reported();
+        }
+        if let Some(outcome) = outcome {
             self.reports.settle(ticket, outcome);
         }
     }

@@ -198,7 +198,7 @@ impl Line {
             if self.known.batch_again() {
                 self.known.raise(Alarm::SmallerBatches);
             }
-            if let Some(alarm) = self.known.take_alarm() {
+            if let Some(alarm) = self.alarm() {
                 let calm = again.elapsed() > PAUSE_MAX;
                 pause = if calm { PAUSE } else { (pause * 2).min(PAUSE_MAX) };
                 again = Instant::now() + if alarm.is_at_once() { Duration::ZERO } else { pause };
@@ -207,6 +207,12 @@ impl Line {
                 self.put_in();
             }
         }
+    }
+
+    /// What is wrong with the producer of the moment. A stall that has ended since it was seen is none.
+    fn alarm(&self) -> Option<Alarm> {
+        let ended = |alarm: &Alarm| matches!(alarm, Alarm::Stalled(_)) && self.known.stall.is_over();
+        self.known.take_alarm().filter(|alarm| !ended(alarm))
     }
 
     fn is_over(&self, producer: Option<&Producer>) -> bool {
@@ -228,14 +234,14 @@ impl Line {
                 Word::BackendUnavailable,
                 "the producer is replaced: the topic takes smaller batches",
             )),
-            Alarm::Stalled(silence) => Outcome::Retry(Why::new(
-                Word::BackendUnavailable,
-                format!(
+            Alarm::Stalled(silence) => {
+                let detail = format!(
                     "the producer is replaced: brokers answer, but confirmed nothing for {} s; what was under way is sent again, \
                      and what of it had arrived is there twice",
                     silence.as_secs()
-                ),
-            )),
+                );
+                Outcome::Retry(Why::new(Word::BackendUnavailable, detail).waited())
+            }
         };
         tracing::warn!(backend = %self.settings.name, ?alarm, ?outcome, "the Kafka producer is replaced");
         if !matches!(alarm, Alarm::SmallerBatches) {

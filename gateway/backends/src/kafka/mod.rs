@@ -9,13 +9,17 @@
 //!   early only when the producer must be replaced (a fatal error of the idempotent producer, a refused password) or is closed,
 //!   and then with a retry or a destination fault;
 //! * a record that is too large for the topic is found out before it is sent ([`size`]);
-//! * a producer that gets no report for 30 s although brokers answer is replaced: what was under way comes back as a retry, and
-//!   what of it had arrived is there twice. It is logged with librdkafka's last words ([`stall`]);
+//! * a producer that gets no report for 120 s although brokers answer and every partition has a leader is replaced: what was
+//!   under way comes back as a retry that does not count as an attempt. It is logged with librdkafka's last words ([`stall`]);
 //! * the same key goes to the same partition as with Java's client (`murmur2_random`);
 //! * topics are never made: a missing one is a destination fault within about ten seconds.
 //!
 //! The hop's `traceparent` header is the span of the delivery ([`schemas::Event::delivery_span`]), which the lane reports. The
 //! event's own `ce_traceparent` is not touched.
+//!
+//! Replacing a producer costs its idempotence for what was under way: what of it had arrived is there twice, and a request that
+//! is still on the wire then may be written after what the new producer sends. A key whose records A1 A2 were under way may
+//! read A1 A2 A1 A2, or A1 A2 A1. Consumers find copies by the event's `id` and `source`.
 //!
 //! It deliberately has no transactions and no schema registry, and makes no second attempt of its own beside librdkafka's:
 //! what comes back as a retry is the lane's to offer again. All blocking calls are made on the producer's own thread or on
@@ -121,7 +125,8 @@ impl Backend for Kafka {
         if gate.is_held() || count > reports::PLACES_MAX {
             let hold = gate.hold();
             let why = Why::new(Word::BackendUnavailable, "waits until an earlier failure was seen, to keep the order")
-                .untaken();
+                .untaken()
+                .waited();
             return Box::pin(async move {
                 drop(hold);
                 vec![Outcome::Retry(why); count]

@@ -9,7 +9,7 @@ use crate::{Outcome, Why};
 use rdkafka::{
     admin::{AdminClient, AdminOptions, ResourceSpecifier},
     client::DefaultClientContext,
-    metadata::Metadata,
+    metadata::{Metadata, MetadataTopic},
     producer::Producer as _,
     types::RDKafkaErrorCode as Code,
 };
@@ -79,11 +79,11 @@ pub(crate) fn look(line: &Line, runtime: &tokio::runtime::Handle) -> Result<Opti
     })?;
     line.known.answered();
     let Some(topic) = topic else {
-        look_for_stall(line);
+        look_for_stall(line, &metadata);
         return Ok(None);
     };
     let mut facts = of_topic(topic, &metadata)?;
-    look_for_stall(line);
+    look_for_stall(line, &metadata);
     describe(line, topic, runtime, &mut facts);
     learn(&line.known, facts.max_message_bytes, &producer);
     drop(producer);
@@ -96,12 +96,25 @@ pub(crate) fn look(line: &Line, runtime: &tokio::runtime::Handle) -> Result<Opti
     Ok(Some(facts))
 }
 
-/// Brokers have answered and the topic is there: then what is under way has to come to an end.
-fn look_for_stall(line: &Line) {
+/// Brokers have answered: then what is under way has to come to an end, unless it waits for a partition's leader.
+///
+/// `metadata` is of the fixed topic, or of all topics that the user may see where a template makes their names.
+fn look_for_stall(line: &Line, metadata: &Metadata) {
+    let mut topics = metadata.topics().iter().filter(|topic| line.recipe.topic.may_be(topic.name()));
+    if !topics.all(is_led) {
+        line.known.stall.begin_anew();
+        return;
+    }
     let waiting = line.reports.waiting() > 0;
     if let Some(silence) = line.known.stall.look(waiting, line.settings.stall, Instant::now()) {
         line.known.raise(Alarm::Stalled(silence));
     }
+}
+
+/// Whether every partition can take records now, as far as the brokers say.
+fn is_led(topic: &MetadataTopic) -> bool {
+    topic.error().is_none()
+        && topic.partitions().iter().all(|partition| partition.error().is_none() && partition.leader() >= 0)
 }
 
 fn unreachable_why(line: &Line, code: Code) -> Why {

@@ -91,7 +91,8 @@ pub struct KafkaSettings {
     /// How often the statistics are taken; zero: never. Default: 10 s.
     pub statistics: Duration,
     /// How long brokers may answer and confirm nothing of what is under way before the producer is replaced by a new one. Doubles
-    /// up to sixteen-fold while that does not help. Default: 30 s, far above what a healthy cluster takes.
+    /// up to sixteen-fold while that does not help. Default: 120 s. A healthy cluster may take 45 s: a follower that is gone holds
+    /// confirmations for `replica.lag.time.max.ms` (30 s) and up to half of that until it is noticed.
     pub stall: Duration,
     /// Default: none.
     pub sasl: Option<Sasl>,
@@ -121,7 +122,7 @@ impl KafkaSettings {
             queue_records: 100_000,
             queue_bytes: 64 << 20,
             statistics: Duration::from_secs(10),
-            stall: Duration::from_secs(30),
+            stall: Duration::from_secs(120),
             sasl: None,
             tls: None,
             message_max: 0,

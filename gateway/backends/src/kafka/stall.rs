@@ -1,4 +1,4 @@
-//! Whether a producer stands still: records are under way, brokers answer, and no report comes.
+//! Whether a producer stands still: records are under way, brokers answer, every partition has a leader, and no report comes.
 //!
 //! librdkafka waits for ever (`message.timeout.ms=0`), which is right while brokers are away. Once in a while it also waits
 //! when they are back: it has lost a partition's leader, or a request without an answer. A new producer asks anew.
@@ -11,7 +11,7 @@ use std::{
 };
 
 /// Doublings of the patience at most: a topic that cannot confirm (too few replicas in sync) looks the same from here, and gets a
-/// new producer every eight minutes then.
+/// new producer every 32 minutes then, with the default patience.
 const DOUBLINGS: u32 = 4;
 
 /// Looked at with each probe.
@@ -31,7 +31,7 @@ struct State {
 }
 
 impl Stall {
-    /// A delivery report came, good or bad.
+    /// A broker's answer about a record came, good or bad. Not for what we throw out ourselves.
     pub(crate) fn reported(&self) {
         // Every confirmation comes by here, and most often it says so already.
         if !self.reported.load(Ordering::Relaxed) {
@@ -60,7 +60,12 @@ impl Stall {
         Some(silence)
     }
 
-    /// The producer was replaced, or brokers were away: silence is counted anew.
+    /// Whether a report came since the last look: whatever that look found is no longer so.
+    pub(crate) fn is_over(&self) -> bool {
+        self.reported.load(Ordering::Relaxed)
+    }
+
+    /// The producer was replaced, or brokers or leaders were away: silence is counted anew.
     pub(crate) fn begin_anew(&self) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).since = None;
     }
@@ -95,7 +100,9 @@ mod tests {
         assert!(!look(92));
         stall.begin_anew();
         assert!(!look(300) && !look(419) && look(420), "brokers were away; third: 120 s");
+        assert!(!stall.is_over(), "nothing came since that look");
         stall.reported();
+        assert!(stall.is_over(), "a report came after the look: the producer stays");
         assert!(!look(500) && look(530), "a report came: 30 s again");
     }
 }

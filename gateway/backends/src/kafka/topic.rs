@@ -40,6 +40,14 @@ impl TopicRule {
         }
     }
 
+    /// Whether an event's topic may be `name`; without a list, a template may become anything.
+    pub(crate) fn may_be(&self, name: &str) -> bool {
+        match self {
+            TopicRule::Fixed(topic) => *topic == name,
+            TopicRule::Template { allowed, .. } => allowed.is_empty() || allowed.contains(name),
+        }
+    }
+
     /// The event's topic.
     ///
     /// # Errors
