@@ -28,11 +28,14 @@ use std::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    time::timeout,
+    time::{Instant, sleep_until, timeout},
 };
 
 /// How long a refused client has to read its CONNACK.
 const REFUSAL_LINGER: Duration = Duration::from_millis(500);
+/// A connection as young as this has its CONNECT on the way: a listener that ends still waits for it that long. It is answered:
+/// with a refusal when the gateway stops, else as always, and then it hears what the other connections hear.
+const NEWCOMER: Duration = Duration::from_secs(1);
 
 /// What all connections of a listener share.
 pub struct Shared {
@@ -59,9 +62,16 @@ async fn begin<S: Stream>(
     mut shutdown: Shutdown,
 ) -> Option<Box<Session<S>>> {
     let mut input = BytesMut::new();
+    let newcomer = Instant::now() + NEWCOMER.min(shared.settings.drain_timeout);
+    let stopped = async {
+        shutdown.fired().await;
+        sleep_until(newcomer).await;
+    };
     let packet = tokio::select! {
+        // In this order: a CONNECT that has come is answered.
+        biased;
         packet = timeout(shared.settings.connect_timeout, read_connect(&mut stream, &mut input, &shared.settings)) => packet,
-        () = shutdown.fired() => return None,
+        () = stopped => return None,
     };
     let silent = |fault| Rejected { refused: Refused { version: None, fault }, login: false };
     let rejected = match packet {

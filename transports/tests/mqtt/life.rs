@@ -181,10 +181,46 @@ async fn shutdown_answers_what_was_handed_over() {
     assert_eq!(server.gate.budget().used(), 0);
 }
 
+#[tokio::test]
+async fn a_connect_on_its_way_is_answered_at_the_end() {
+    // The listener ends and the gateway goes on.
+    let server = server(MqttSettings::default()).await;
+    let (mut newcomer, mut half, mut old) = (server.raw().await, server.raw().await, server.raw().await);
+    half.send(&CONNECT_V5[..5]).await;
+    // Answered: by now all of them have been accepted, or wait to be.
+    server.v5().await.ping().await;
+    server.stop.send(true).unwrap();
+    newcomer.send(b"\x10\x0d\0\x04MQTT\x05\x02\0\x3c\0\0\0").await;
+    half.send(&CONNECT_V5[5..]).await;
+    old.send(CONNECT_V3).await;
+    let goodbye = disconnect(0x8b, "shutting_down");
+    for client in [&mut newcomer, &mut half] {
+        let connack = client.packet().await;
+        assert_eq!((connack[0], connack[3]), (0x20, 0), "{connack:02x?}");
+        client.closes_with(&goodbye).await;
+    }
+    // The same client identifier on 3.1.1, which has no goodbye.
+    old.closes_with(CONNACK_V3).await;
+    tokio::time::timeout(SOON, server.serving).await.unwrap().unwrap();
+
+    // The gateway stops.
+    let server = self::server(MqttSettings::default()).await;
+    let (mut newcomer, mut old) = (server.raw().await, server.raw().await);
+    server.v5().await.ping().await;
+    server.gate.set_stopping(true);
+    server.stop.send(true).unwrap();
+    newcomer.send(CONNECT_V5).await;
+    old.send(CONNECT_V3).await;
+    let connack = newcomer.rest().await;
+    assert_eq!((connack[0], connack[3]), (0x20, 0x88), "{connack:02x?}");
+    old.closes_with(b"\x20\x02\0\x03").await;
+    tokio::time::timeout(SOON, server.serving).await.unwrap().unwrap();
+}
+
 /// 3.14.2.1: not 0x8B, because the server is as well as ever and the client may come back at once.
 #[tokio::test]
 async fn an_old_connection_is_answered_and_told_its_age() {
-    let age = Some(Duration::from_millis(700));
+    let age = Some(Duration::from_secs(3));
     let server = server(MqttSettings { max_connection_age: age, ..MqttSettings::default() }).await;
     server.gate.script(|_| Answer::Durable(1, receipt("e")));
     let (mut client, mut old) = (server.v5().await, server.raw().await);
