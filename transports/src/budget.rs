@@ -4,9 +4,11 @@
 //! before a payload is read and given back when its [`Room`] is dropped: with the message's verdict.
 //!
 //! Messages that are held, because what they wait for may come, may have a quarter of the budget at most, over all listeners: one
-//! half of that for the heads that wait, the other for what was read behind them. When the heads have theirs, listeners that
-//! hold read no new message ([`Share::try_read`]); when the others have theirs, streams whose head is held read no further
-//! ([`Room::line_up`]). So what waits behind stuck heads never stops the streams that are well.
+//! half of that for the heads that wait, the other for what was read behind them. When the others have theirs, streams whose
+//! head is held read no further ([`Room::line_up`]), and streams that are well go on. A principal whose heads have a
+//! [`SHARE_PARTS`]th of their half, or that has any while that half is used up, reads no new message on listeners that hold
+//! ([`Share::try_read`]): stuck heads stop other streams of their own principal, never those of principals without any.
+//! Those may come above the half, each by what it read before its first message was held.
 use std::{
     collections::HashMap,
     sync::{
@@ -66,6 +68,11 @@ impl Budget {
         self.limit / HELD_PARTS / 2
     }
 
+    /// What one principal's heads may be before it reads nothing new.
+    fn heads_part(&self) -> usize {
+        (self.held_limit() / SHARE_PARTS).max(1)
+    }
+
     fn counter(&self, held: Held) -> Option<&AtomicUsize> {
         match held {
             Held::No => None,
@@ -86,7 +93,7 @@ impl Budget {
             return share;
         }
         shares.retain(|_, share| share.strong_count() > 0);
-        let share = Arc::new(Share { budget: Arc::clone(self), used: AtomicUsize::new(0) });
+        let share = Arc::new(Share { budget: Arc::clone(self), used: AtomicUsize::new(0), heads: AtomicUsize::new(0) });
         shares.insert(principal.to_owned(), Arc::downgrade(&share));
         share
     }
@@ -97,6 +104,8 @@ impl Budget {
 pub struct Share {
     budget: Arc<Budget>,
     used: AtomicUsize,
+    /// Of that: messages that wait at the head of their streams.
+    heads: AtomicUsize,
 }
 
 impl Share {
@@ -110,10 +119,18 @@ impl Share {
         Some(Room { bytes, share: Some(Arc::clone(self)), held: Held::No })
     }
 
-    /// As [`Share::try_take`], for a listener that holds what finds no room: none while held heads have their part.
+    /// As [`Share::try_take`], for a listener that holds what finds no room: none while this principal's held heads have their
+    /// part, or while all heads have theirs and some are this principal's.
     pub fn try_read(self: &Arc<Self>, bytes: usize) -> Option<Room> {
-        let heads = self.budget.heads.load(Ordering::Relaxed);
-        if heads >= self.budget.held_limit() { None } else { self.try_take(bytes) }
+        let (own, all) = (self.heads.load(Ordering::Relaxed), self.budget.heads.load(Ordering::Relaxed));
+        let stuck = own >= self.budget.heads_part() || (own > 0 && all >= self.budget.held_limit());
+        if stuck { None } else { self.try_take(bytes) }
+    }
+
+    /// Whether a message of `bytes` could line up behind a held one now, see [`Room::line_up`].
+    pub fn fits_behind(&self, bytes: usize) -> bool {
+        let behind = self.budget.behind.load(Ordering::Relaxed);
+        behind.saturating_add(bytes) <= self.budget.held_limit()
     }
 
     /// Takes room as [`Share::try_read`] does, waiting until there is some. Cancel safe: a dropped future took nothing.
@@ -192,14 +209,24 @@ impl Room {
 
     fn count(&mut self, held: Held) {
         let before = std::mem::replace(&mut self.held, held);
-        let Some(budget) = self.share.as_ref().map(|share| &share.budget).filter(|_| before != held) else { return };
+        let Some(share) = self.share.as_ref().filter(|_| before != held) else { return };
+        let budget = &share.budget;
         if let Some(counter) = budget.counter(held) {
             counter.fetch_add(self.bytes, Ordering::AcqRel);
         }
+        if held == Held::Head {
+            share.heads.fetch_add(self.bytes, Ordering::AcqRel);
+        }
         let Some(counter) = budget.counter(before) else { return };
-        let had = counter.fetch_sub(self.bytes, Ordering::AcqRel);
-        if before == Held::Head && had >= budget.held_limit() {
-            // Somebody may wait for the heads to become fewer.
+        let all = counter.fetch_sub(self.bytes, Ordering::AcqRel);
+        if before != Held::Head {
+            return;
+        }
+        let own = share.heads.fetch_sub(self.bytes, Ordering::AcqRel);
+        let fell = |had: usize, limit: usize| had >= limit && had - self.bytes < limit;
+        let last = own == self.bytes && all >= budget.held_limit();
+        // Only what lets somebody read wakes those who wait.
+        if last || fell(own, budget.heads_part()) || fell(all, budget.held_limit()) {
             budget.freed.notify_waiters();
         }
     }
@@ -244,6 +271,7 @@ fn give_back(share: Option<&Arc<Share>>, bytes: usize) {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn a_share_is_a_quarter_and_comes_back() {
@@ -285,9 +313,64 @@ mod tests {
         });
         tokio::task::yield_now().await;
         head.go();
-        assert_eq!(waiting.await.unwrap(), 1);
+        let waited = tokio::time::timeout(Duration::from_secs(10), waiting).await;
+        assert_eq!(waited.expect("woken").unwrap(), 1);
         drop((behind, more, head));
         assert_eq!((budget.held(), budget.used()), ((0, 0), 0));
+    }
+
+    #[tokio::test]
+    async fn held_heads_stop_their_own_principal_only() {
+        // 1,000 for all heads, and 250 for those of one principal.
+        let budget = Budget::new(8000);
+        let (ann, bob, eve) = (budget.share("ann"), budget.share("bob"), budget.share("eve"));
+        let hold = |share: &Arc<Share>, bytes| {
+            let mut room = share.try_take(bytes).unwrap();
+            room.hold();
+            room
+        };
+        let mut stuck = hold(&ann, 150);
+        assert!(ann.try_read(1).is_some());
+        let mut more = hold(&ann, 100);
+        assert!(ann.try_read(1).is_none() && bob.try_read(1).is_some(), "ann has her part, bob has none");
+        let waiting = |share: &Arc<Share>| {
+            let share = Arc::clone(share);
+            tokio::spawn(async move { share.take(1).await.bytes() })
+        };
+        let woken = async |waiting: tokio::task::JoinHandle<usize>| {
+            tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("woken").unwrap()
+        };
+        let reads = waiting(&ann);
+        tokio::task::yield_now().await;
+        more.go();
+        assert_eq!(woken(reads).await, 1, "below her part");
+        let rooms: Vec<Room> = ["a", "b", "c", "d"].iter().map(|name| hold(&budget.share(name), 240)).collect();
+        assert_eq!(budget.held().0, 1110);
+        assert!(ann.try_read(1).is_none() && budget.share("a").try_read(1).is_none(), "all heads have their half");
+        assert!(eve.try_read(1).is_some(), "she holds none");
+        let large = hold(&budget.share("f"), 500);
+        let gus = budget.share("gus");
+        let (mut one, other) = (hold(&gus, 100), hold(&gus, 100));
+        let mut freed = std::pin::pin!(budget.freed.notified());
+        freed.as_mut().enable();
+        one.go();
+        assert!(!freed.as_mut().enable(), "that lets nobody read, and wakes nobody");
+        drop((one, other));
+        let reads = waiting(&ann);
+        tokio::task::yield_now().await;
+        stuck.go();
+        assert_eq!(woken(reads).await, 1, "she holds none any more");
+        drop((rooms, large, stuck, more));
+        assert_eq!((budget.held(), budget.used()), ((0, 0), 0));
+        assert!(ann.try_read(1).is_some() && budget.share("a").try_read(1).is_some());
+    }
+
+    #[test]
+    fn what_fits_behind_is_known_before() {
+        let budget = Budget::new(8000);
+        let ann = budget.share("ann");
+        let mut room = ann.try_take(600).unwrap();
+        assert!(room.line_up() && ann.fits_behind(400) && !ann.fits_behind(401));
     }
 
     #[tokio::test]

@@ -149,10 +149,15 @@ impl<S: Stream> Link<S> {
             );
         }
         let holds = matches!(self.settings.overload, Overload::Hold(_));
+        // Behind a held message it waits as that one does, and all that wait have their part of the budget. Asked first: room
+        // that is taken and given back wakes all who wait for some.
+        let waits = holds && self.submitting.is_some();
+        if waits && !(self.line_up_all() && self.share.fits_behind(needed)) {
+            return Ok(Space::Stop);
+        }
         let room = if holds { self.share.try_read(needed) } else { self.share.try_take(needed) };
         if let Some(mut room) = room {
-            // Behind a held message it waits as that one does, and all that wait have their part of the budget.
-            if holds && self.submitting.is_some() && !self.line_up_behind(&mut room) {
+            if waits && !room.line_up() {
                 return Ok(Space::Stop);
             }
             self.granted = Some(room);
@@ -175,10 +180,10 @@ impl<S: Stream> Link<S> {
         }
     }
 
-    /// Counts this message, and those that stand in the line since before their head was held, among what waits.
-    fn line_up_behind(&mut self, room: &mut Room) -> bool {
+    /// Counts the messages that stand in the line since before their head was held among what waits.
+    fn line_up_all(&mut self) -> bool {
         let waiting = self.queue.iter_mut().filter_map(|next| next.work.as_mut().ok());
-        waiting.map(|(_, room)| room.line_up()).fold(true, |all, fits| all & fits) && room.line_up()
+        waiting.map(|(_, room)| room.line_up()).fold(true, |all, fits| all & fits)
     }
 
     /// The end that a refusal by the link itself means.

@@ -77,8 +77,9 @@ async fn drain_answers_a_request_on_its_way() {
     assert!(half.is_silent().await);
     let mut newcomer = server.connect().await;
     server.stop.send(true).unwrap();
-    assert!(newcomer.is_silent().await && half.is_silent_now().await && used.is_silent_now().await);
+    // Before the time for newcomers is over, however slow this machine is.
     newcomer.send(&request).await;
+    assert!(half.is_silent().await && used.is_silent_now().await);
     half.send(&request[20..]).await;
     used.send(&request[20..]).await;
     for mut client in [newcomer, half, used] {
