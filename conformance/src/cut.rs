@@ -4,7 +4,7 @@
 //! the bytes before it, a pause in which the endpoint reads them, the bytes behind it.
 //!
 //! **What it does not do.** It cannot see whether the endpoint did read the first piece by itself: on a machine that is busy for
-//! longer than [`APART`] it may get both at once. It does not cut what only leads to a case: the CONNECT before it, the good
+//! longer than the pause ([`Cut::apart`]) it may get both at once. It does not cut what only leads to a case: the CONNECT before it, the good
 //! request or the PINGREQ behind it.
 use crate::suite::{Endpoint, Outcome};
 use std::{
@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-/// Between the two pieces.
+/// Between the two pieces, unless something else is asked for.
 const APART: Duration = Duration::from_millis(4);
 /// Most bytes that one sequence is sent with in all its cuts; it is cut once in any case.
 const BYTES_MAX: usize = 1024 * 1024;
@@ -66,13 +66,26 @@ impl Cuts {
 }
 
 /// What is cut on each connection that is made, and how much the longest of them sent.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Cut {
     at: Option<usize>,
+    apart: Duration,
     longest: Arc<AtomicUsize>,
 }
 
+impl Default for Cut {
+    /// Nothing is cut; 4 ms between the pieces where something is.
+    fn default() -> Self {
+        Cut { at: None, apart: APART, longest: Arc::default() }
+    }
+}
+
 impl Cut {
+    /// As the default, with this pause between the two pieces.
+    pub fn apart(apart: Duration) -> Self {
+        Cut { apart, ..Cut::default() }
+    }
+
     /// Whether anything is cut.
     pub(crate) fn is_one(&self) -> bool {
         self.at.is_some()
@@ -85,13 +98,14 @@ pub(crate) struct Pen {
     stream: TcpStream,
     /// Bytes before the cut.
     left: Option<usize>,
+    apart: Duration,
     sent: usize,
     longest: Arc<AtomicUsize>,
 }
 
 impl Pen {
     pub(crate) fn new(stream: TcpStream, cut: &Cut) -> Self {
-        Pen { stream, left: cut.at, sent: 0, longest: Arc::clone(&cut.longest) }
+        Pen { stream, left: cut.at, apart: cut.apart, sent: 0, longest: Arc::clone(&cut.longest) }
     }
 
     /// Sends bytes of the case: they count, and the cut may lie in them.
@@ -103,7 +117,7 @@ impl Pen {
                 self.left = None;
                 let (now, later) = bytes.split_at(left);
                 self.stream.write_all(now)?;
-                std::thread::sleep(APART);
+                std::thread::sleep(self.apart);
                 self.stream.write_all(later)
             }
             left => {
@@ -144,7 +158,7 @@ pub(crate) fn ask(
     }
     let places = cuts.places(bytes, seed);
     let difference = first(&places, at_once, |place| {
-        let cut = Cut { at: Some(*place), ..Cut::default() };
+        let cut = Cut { at: Some(*place), ..Cut::apart(endpoint.cut.apart) };
         differs(
             &outcome,
             ask(&Endpoint { cut, ..endpoint.clone() }),

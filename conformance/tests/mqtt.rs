@@ -110,7 +110,8 @@ fn sequences_are_judged() {
 /// The careless server forgets what is no whole packet: it is right in one piece only.
 #[test]
 fn a_server_that_needs_whole_packets_fails_when_they_are_cut() {
-    let endpoint = endpoint();
+    // Enough for the server's thread to read the first piece by itself.
+    let endpoint = Endpoint { cut: Cut::apart(Duration::from_millis(200)), ..endpoint() };
     let puback = case("taken", b"\x32\x06\0\x01t\0\x07\0", b"\x40\x02\0\x07", false);
     let whole = run_case(&puback, &endpoint, Cuts::None);
     assert_eq!((whole.outcome, whole.asked), (Outcome::Ok, 1));

@@ -28,7 +28,7 @@ sys.dont_write_bytecode = True
 import laws  # noqa: E402
 import measure  # noqa: E402
 from bad import WAITING, Bad, Stalls, conform  # noqa: E402
-from checks import LATE, Vacuous, judge  # noqa: E402
+from checks import LATE, Vacuous, holds_the_rate, judge  # noqa: E402
 from gateway import Gateway  # noqa: E402
 from ports import free_ports  # noqa: E402
 from slow import Crowd, Visit  # noqa: E402
@@ -108,6 +108,16 @@ class Run:
         self.windows.append(window)
         say_window(window)
 
+    def calm(self, part):
+        """A window without anything else; once more when this machine did not hold the rate, and nothing else was wrong."""
+        self.window(part, "calm", contextlib.nullcontext({}))
+        window = self.windows[-1]
+        whole = all(report["sent"] == report["acked"] for report in window["good"])
+        if whole and not holds_the_rate(window, {"rate": self.given.rate, "loose": self.given.loose}):
+            say("the machine stalled in a calm window: once more")
+            self.windows.pop()
+            self.window(part, "calm", contextlib.nullcontext({}))
+
     @contextlib.contextmanager
     def bad(self, suite):
         """Bad rows of this suite, and how many were answered."""
@@ -153,7 +163,7 @@ class Run:
         for load in self.good(part, WARM):
             self.acked += load.report()["acked"]
         for _ in range(self.given.windows // 2):
-            self.window(part, "calm", contextlib.nullcontext({}))
+            self.calm(part)
             self.window(part, kind, disturb())
 
     def run(self):

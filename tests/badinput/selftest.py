@@ -72,12 +72,20 @@ def red(change):
         return None
 
 
+def late(facts, events):
+    """So many good events of a disturbed window were not sent in time, on a machine that others use."""
+    facts.update(given={"rate": 100, "loose": True})
+    facts["windows"][1]["good"][0].update(behind=events)
+
+
 def main():
     results = [check("nothing broken", red(lambda facts: None) == [], red(lambda facts: None))]
     for name, (change, words) in BROKEN.items():
         found = red(change)
         results.append(check(name, found is not None and len(found) == 1 and words in found[0], found))
     results += [check(name, red(change) is None) for name, change in VACUOUS.items()]
+    results += [check("a second's stall, loose", red(lambda facts: late(facts, 100)) == []),
+                check("more than a second's, loose", red(lambda facts: late(facts, 101)) == ["good events not sent at their rate, s"])]
     kinds = mixed(2000)
     shares = {kind: kinds.count(kind) for kind in KINDS}
     results.append(check("2,000 slow clients of every kind", len(kinds) == 2000 and min(shares.values()) == 100, shares))

@@ -214,12 +214,12 @@ fn a_stop_goes_by_the_times_of_the_last_reload() {
     let place = Place::with(KEEP);
     let running = place.start();
     let text = std::fs::read_to_string(&place.config).unwrap();
-    std::fs::write(&place.config, text.replace("drain_timeout: 5s", "drain_timeout: 5s, drain_delay: 4s")).unwrap();
+    std::fs::write(&place.config, text.replace("drain_timeout: 5s", "drain_timeout: 5s, drain_delay: 15s")).unwrap();
     crate::reload::applied(&running);
     running.signal("TERM");
-    eventually("it says that it is not ready", 4, || (running.admin("/readyz").status == 503).then_some(()));
+    eventually("it says that it is not ready", 10, || (running.admin("/readyz").status == 503).then_some(()));
     assert_eq!(running.send("late", "t").status, 202, "the delay came with the reload");
-    assert_eq!(running.end(20).code(), Some(0), "{}", running.stderr());
+    assert_eq!(running.end(60).code(), Some(0), "{}", running.stderr());
 }
 
 #[test]

@@ -29,11 +29,11 @@ NAMES = ("http-0", "http-1", "mqtt-0", "mqtt-1")
 def kafka_copy(producer, seq, order, at=500.0):
     key = payload.key(RUN, producer, seq).encode()
     return Found(partition(key, PARTITIONS), order, payload.body(RUN, producer, seq),
-                 dict(payload.attributes(RUN, producer, seq)), key, at)
+                 dict(payload.attributes(RUN, producer, seq)), key, at, "a" * 32)
 
 
 def store_copy(producer, seq, order):
-    return Found(0, order, payload.body(RUN, producer, seq), dict(payload.attributes(RUN, producer, seq)))
+    return Found(0, order, payload.body(RUN, producer, seq), dict(payload.attributes(RUN, producer, seq)), trace="a" * 32)
 
 
 def clean():
@@ -216,6 +216,12 @@ def taken_in_again_in_spite_of_dedupe(facts):
     facts.sinks["kafka"][-1].trace = "b" * 32
 
 
+def copies_without_a_trace(facts):
+    """With dedupe nothing shows that they come from one acceptance each."""
+    facts.once = ("http-0",)
+    facts.sinks["kafka"][-1].trace = None
+
+
 def delivered_again_with_dedupe(facts):
     """The same, all from one acceptance each."""
     facts.once = ("http-0",)
@@ -295,6 +301,7 @@ CASES = [
     (only_for_the_store, verdict.PASS, None),
     (excused_by_another_cause, verdict.PASS, None),
     (doubted, verdict.VACUOUS, None),
+    (copies_without_a_trace, verdict.VACUOUS, None),
     (not_settled, verdict.UNSETTLED, None),
     (few_unanswered, verdict.VACUOUS, None),
     (nothing_retried, verdict.VACUOUS, None),

@@ -216,7 +216,9 @@ def check_duplicates(facts, report, sink, by_message):
         entry = facts.ledgers[producer].entries[seq]
         allowed = 0 if producer in facts.once else len(entry.attempts) - 1
         taken = {copy.trace for copy in found}
-        if producer in facts.once and len(taken) > 1:
+        if producer in facts.once and len(found) > 1 and None in taken:
+            report.vacuous.append(f"{sink}: {producer} {seq}: {len(found)} copies, and not all say which acceptance they came from")
+        if producer in facts.once and len(taken - {None}) > 1:
             report.blame("unexcused_duplicates", f"{sink}: {producer} {seq}: taken in {len(taken)} times in spite of dedupe")
         for before, copy in zip(found, found[1:]):
             if allowed > 0:
