@@ -5,7 +5,7 @@
 //! are true, not when a deadline passes: when the backend cannot be reached, all that waits is decided at once, and the door
 //! refuses what comes after it until a delivery or a probe succeeds.
 use super::{
-    Direct,
+    Direct, Lane,
     run::{DELIVERY_EVENTS, Job, PROBE_EVERY, Runner},
 };
 use crate::clock;
@@ -83,6 +83,31 @@ impl Directs {
     fn oldest(&self) -> Option<Instant> {
         self.open.first_key_value().map(|(_, (_, since))| *since)
     }
+}
+
+impl Lane {
+    /// Nobody will run the lane: who waits is told so, and who comes later finds the window closed.
+    pub(crate) fn refuse_direct(&self) {
+        let Some(mut receiver) = self.take_direct() else { return };
+        receiver.close();
+        let why = stopping();
+        while let Ok(direct) = receiver.try_recv() {
+            self.refuse(&direct, &why);
+        }
+    }
+
+    /// Refuses what was never given to the backend: nothing of it was kept.
+    fn refuse(&self, direct: &Direct, why: &Why) {
+        let word = if why.word == Word::ShuttingDown { why.word } else { Word::BackendUnavailable };
+        self.direct_left(direct);
+        self.meter.dropped(word);
+        let detail = format!("backend {}: {}", self.name, why.detail);
+        direct.slot.settle(Some(Refusal::new(word, detail).retry_after(PROBE_EVERY).into()));
+    }
+}
+
+fn stopping() -> Why {
+    Why::new(Word::ShuttingDown, "the gateway is stopping")
 }
 
 impl Runner {
@@ -183,15 +208,10 @@ impl Runner {
         }
     }
 
-    /// What was never given to the backend is refused: nothing of it was kept.
     fn refuse_waiting(&mut self, why: &Why) {
         self.directs.take_more();
-        let word = if why.word == Word::ShuttingDown { why.word } else { Word::BackendUnavailable };
         for direct in std::mem::take(&mut self.directs.waiting) {
-            self.lane.direct_left(&direct);
-            self.lane.meter.dropped(word);
-            let detail = format!("backend {}: {}", self.lane.name, why.detail);
-            direct.slot.settle(Some(Refusal::new(word, detail).retry_after(PROBE_EVERY).into()));
+            self.lane.refuse(&direct, why);
         }
     }
 
@@ -245,8 +265,7 @@ impl Runner {
     /// The lane stops: whoever waits for a direct delivery is told the truth.
     pub(super) fn settle_open(&mut self) {
         self.directs.close();
-        let why = Why::new(Word::ShuttingDown, "the gateway is stopping");
-        self.refuse_waiting(&why);
+        self.refuse_waiting(&stopping());
         for (_, (direct, _)) in std::mem::take(&mut self.directs.open) {
             self.lane.direct_left(&direct);
             self.lane.meter.dropped(Word::ShuttingDown);

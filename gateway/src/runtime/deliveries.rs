@@ -62,6 +62,7 @@ impl Deliveries {
             begun.store(true, Ordering::Release);
             // At a stop, or when the disk failed, the one before left calls under way: what they hold is for the next start.
             if stop.is_fired() || shared.journal.failure().is_some() {
+                lane.refuse_direct();
                 return;
             }
             // Now, because a lane has one reader at a time.

@@ -1,6 +1,7 @@
 //! What direct senders are told: yes only when it is confirmed, no only when nothing was kept, and both soon.
 use crate::stage::{Scripted, Sent, Stage, away, done};
 use backends::{Outcome, Why};
+use gateway::runtime::deliveries::Deliveries;
 use schemas::{Refusal, Verdict, Word};
 use std::{
     sync::Mutex,
@@ -136,4 +137,18 @@ async fn a_lane_that_stops_tells_the_truth() {
     is_unknown(sent).await;
     stage.running.await.unwrap();
     drop(answer);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_that_never_begins_refuses_what_came_for_it() {
+    let stage = Stage::start(Scripted::default());
+    let next = stage.replace();
+    let sent = stage.send("a", LONG, 1);
+    stage.stop.send_replace(true);
+    let (fire, stop) = transports::net::Shutdown::channel();
+    fire.send_replace(true);
+    let deliveries = Deliveries::new(stage.shared.clone(), tokio::runtime::Handle::current(), stop);
+    deliveries.run(next.clone());
+    assert_eq!(refusal(sent).await.word, Word::ShuttingDown);
+    assert_eq!(next.direct_waiting(), 0);
 }

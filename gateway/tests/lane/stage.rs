@@ -12,7 +12,10 @@ use journal::{AnyDisk, Encoded, Journal, LaneSpec, MemoryDisk, Options};
 use schemas::{AckLevel, Attributes, Door, Event, Headers, Items, Kind, Receipt, TraceContext, Verdict, Word, record};
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
     time::{Duration, Instant, SystemTime},
 };
@@ -35,6 +38,8 @@ pub struct Scripted {
     pub panics: bool,
     /// Most attempts of an event in the lane.
     pub attempts: Option<u32>,
+    /// How often the lane's loop came by: it asks for the order then.
+    pub turns: AtomicUsize,
 }
 
 impl Backend for Scripted {
@@ -43,6 +48,7 @@ impl Backend for Scripted {
     }
 
     fn order(&self) -> Order {
+        self.turns.fetch_add(1, Ordering::Relaxed);
         Order::Pipelined
     }
 
@@ -98,12 +104,10 @@ pub struct Stage {
 
 impl Stage {
     pub fn start(backend: Scripted) -> Stage {
-        let mut options = Options::new("/scripted");
-        options.segment_size = 4 << 20;
-        options.group_bytes = 1 << 20;
-        let spec = LaneSpec { name: "bus".into(), kind: "scripted".into(), quota: QUOTA, ..LaneSpec::default() };
-        options.lanes = vec![spec];
-        let journal = Journal::open(AnyDisk::from(MemoryDisk::new()), options).unwrap();
+        Self::start_on(journal(&MemoryDisk::new()), backend)
+    }
+
+    pub fn start_on(journal: Journal<AnyDisk>, backend: Scripted) -> Stage {
         let metrics = Arc::new(Metrics::new());
         let id = journal.lane_id("bus").unwrap().get();
         let shared = Shared::new(
@@ -114,13 +118,7 @@ impl Stage {
             Spans::default(),
         );
         let shared = Arc::new(shared);
-        let treatment = Treatment {
-            attempts: backend.attempts,
-            backoff: (Duration::from_millis(10), Duration::from_millis(20)),
-            order: None,
-            dead_letter: true,
-            required: true,
-        };
+        let treatment = treatment(backend.attempts);
         let backend = Arc::new(backend);
         let lane = Lane::new(id, "bus", Arc::clone(&backend) as Arc<dyn Backend>, treatment, metrics.lane("bus"));
         shared.change_lanes(|lanes| lanes.put(Arc::new(lane)));
@@ -133,6 +131,14 @@ impl Stage {
 
     pub fn lane(&self) -> Arc<Lane> {
         Arc::clone(self.shared.lanes().by_name("bus").unwrap())
+    }
+
+    /// Puts another instance of the lane in its place, which nobody runs yet.
+    pub fn replace(&self) -> Arc<Lane> {
+        let (backend, meter) = (Arc::clone(&self.backend) as Arc<dyn Backend>, Metrics::new().lane("bus"));
+        let lane = Arc::new(Lane::new(self.lane().id, "bus", backend, treatment(self.backend.attempts), meter));
+        self.shared.change_lanes(|lanes| lanes.put(Arc::clone(&lane)));
+        lane
     }
 
     /// Waits until the first probe has said what it says.
@@ -161,11 +167,36 @@ impl Stage {
 
     /// Appends one stored event.
     pub fn store(&self, id: &str) {
-        let event = event(id, AckLevel::Durable, 1);
-        let mut head = Vec::new();
-        record::encode_head(&mut head, &event);
-        let entry = Encoded::gathered(&head, event.envelope.data(), event.lanes);
-        self.shared.journal.append(&[entry]).unwrap();
+        store(&self.shared.journal, id);
+    }
+}
+
+/// Appends one stored event.
+pub fn store(journal: &Journal<AnyDisk>, id: &str) {
+    let event = event(id, AckLevel::Durable, 1);
+    let mut head = Vec::new();
+    record::encode_head(&mut head, &event);
+    let entry = Encoded::gathered(&head, event.envelope.data(), event.lanes);
+    journal.append(&[entry]).unwrap();
+}
+
+/// A journal with one lane.
+pub fn journal(disk: &MemoryDisk) -> Journal<AnyDisk> {
+    let mut options = Options::new("/scripted");
+    options.segment_size = 4 << 20;
+    options.group_bytes = 1 << 20;
+    let spec = LaneSpec { name: "bus".into(), kind: "scripted".into(), quota: QUOTA, ..LaneSpec::default() };
+    options.lanes = vec![spec];
+    Journal::open(AnyDisk::from(disk.clone()), options).unwrap()
+}
+
+fn treatment(attempts: Option<u32>) -> Treatment {
+    Treatment {
+        attempts,
+        backoff: (Duration::from_millis(10), Duration::from_millis(20)),
+        order: None,
+        dead_letter: true,
+        required: true,
     }
 }
 
