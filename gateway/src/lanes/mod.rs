@@ -9,6 +9,7 @@ mod direct;
 mod hand_back;
 pub mod health;
 mod outcome;
+mod pace;
 pub mod run;
 pub mod strands;
 mod suspects;

@@ -23,10 +23,6 @@ use std::{
 };
 use transports::net::Shutdown;
 
-/// Most bytes of events under way to one backend.
-const WINDOW_BYTES: usize = 16 * 1024 * 1024;
-/// Most events under way to one backend.
-const WINDOW_EVENTS: usize = 20_000;
 /// Bytes read from the journal at a time.
 const READ_BYTES: usize = 256 * 1024;
 /// After a read of less than this the lane rests: a lane that reads every small group as it comes wakes as often as the journal
@@ -43,10 +39,6 @@ pub(super) const PROBE_EVERY: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_secs(300);
 /// How often the age of the oldest event is published.
 const AGE_EVERY: Duration = Duration::from_millis(200);
-/// After this time without a confirmation the far end is probed, and what the probe says is said.
-const SLOW: Duration = Duration::from_secs(5);
-/// How often deadlines and dead letters that found no room are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// One event of a delivery.
 pub(super) struct Job {
@@ -64,7 +56,7 @@ type Flight = BoxFuture<'static, (u64, Vec<Job>, Vec<Outcome>)>;
 /// When a delivery began, and when the oldest of its events was received.
 pub(super) struct Began {
     wall: SystemTime,
-    at: Instant,
+    pub(super) at: Instant,
     oldest: Option<SystemTime>,
 }
 
@@ -92,7 +84,7 @@ pub struct Runner {
     pub(super) hops: Vec<Delivered>,
     pub(super) exhausted: bool,
     /// Until when the lane rests after a small read.
-    rest: Option<Instant>,
+    pub(super) rest: Option<Instant>,
     /// Events that may be what ended the process before.
     pub(super) suspects: Suspects,
     /// The journal could not be read: not again before the next tick.
@@ -183,22 +175,6 @@ impl Runner {
         self.lane.backend.close().await;
     }
 
-    /// Whether the backend may be given more.
-    pub(super) fn has_window(&self) -> bool {
-        self.under_way.0 < WINDOW_EVENTS && self.under_way.1 < WINDOW_BYTES
-    }
-
-    fn can_read(&self) -> bool {
-        let held = self.lane.health.trouble().is_some_and(|trouble| trouble.destination);
-        self.known
-            && !held
-            && self.leaving.is_none()
-            && self.has_window()
-            && self.strands.has_room()
-            && self.letters.is_empty()
-            && self.may_add()
-    }
-
     fn read(&mut self) {
         let entries = match self.reader.read(if self.suspects.one_by_one() { 1 } else { READ_BYTES }) {
             Ok(entries) => entries,
@@ -275,11 +251,7 @@ impl Runner {
 
     fn take_due(&mut self) {
         let one = self.lane.backend.order() == Order::OnePerStrand;
-        let held = self.lane.health.trouble().is_some_and(|trouble| trouble.destination);
-        if held || self.leaving.is_some() || self.strands.next_due().is_none_or(|due| due > clock::now()) {
-            return;
-        }
-        if !self.may_add() {
+        if !self.may_retry() || self.strands.next_due().is_none_or(|due| due > clock::now()) {
             return;
         }
         let waiting = if self.suspects.one_by_one() {
@@ -302,6 +274,7 @@ impl Runner {
         while !jobs.is_empty() {
             let rest =
                 if !whole && jobs.len() > DELIVERY_EVENTS { jobs.split_off(DELIVERY_EVENTS) } else { Vec::new() };
+            self.suspects.began(&jobs);
             self.under_way.0 += jobs.len();
             self.under_way.1 += jobs.iter().map(|job| job.event.envelope.size()).sum::<usize>();
             let events: Events = jobs.iter().map(|job| Arc::clone(&job.event)).collect();
@@ -320,6 +293,7 @@ impl Runner {
         if let Some(began) = self.began.remove(&number) {
             self.landing = began.wall;
         }
+        self.suspects.ended(&jobs);
         self.under_way.0 -= jobs.len();
         self.under_way.1 -= jobs.iter().map(|job| job.event.envelope.size()).sum::<usize>();
         if jobs.len() != outcomes.len() {
@@ -365,23 +339,6 @@ impl Runner {
         self.exhausted = false;
         self.unreadable = false;
         self.rest = None;
-    }
-
-    /// Whether the oldest delivery under way waits for its confirmation for too long: a producer that retries by itself would
-    /// wait for ever, and nobody would know.
-    pub(super) fn is_slow(&self) -> bool {
-        self.began.first_key_value().is_some_and(|(_, began)| clock::since(began.at) > SLOW)
-    }
-
-    fn next_tick(&self) -> Duration {
-        let now = clock::now();
-        if let Some(rest) = self.rest {
-            return rest.saturating_duration_since(now);
-        }
-        let open = !self.unsynced.is_empty() || !self.letters.is_empty() || !self.directs.is_empty();
-        let look = if open { LOOK_EVERY } else { Duration::from_secs(1) };
-        let due = self.strands.next_due().into_iter().chain(self.probe_due).chain(self.directs.pause()).min();
-        due.map_or(look, |due| due.saturating_duration_since(now).min(look)).max(Duration::from_millis(1))
     }
 
     fn publish(&mut self) {

@@ -3,7 +3,7 @@
 //! One of them may be what ended it. The journal counts the exits; at the third an event is a dead letter. So that its neighbours
 //! are not, a lane delivers one event at a time while suspects come or are under way: the next exit then tells them apart. A
 //! suspect that came back and waits to be tried again has not ended the process this time, and slows nobody down meanwhile.
-use super::run::Runner;
+use super::run::{Job, Runner};
 use crate::clock;
 
 /// Unclean exits that an event was in flight at before the lane delivers it alone.
@@ -18,11 +18,13 @@ pub(super) struct Suspects {
     any: bool,
     /// One event at a time, for now.
     one_by_one: bool,
+    /// Stored events under way. Direct ones do not count: they come for ever, and no exit is counted against them.
+    under_way: usize,
 }
 
 impl Default for Suspects {
     fn default() -> Self {
-        Suspects { any: true, one_by_one: true }
+        Suspects { any: true, one_by_one: true, under_way: 0 }
     }
 }
 
@@ -30,6 +32,16 @@ impl Suspects {
     /// Whether events are read and delivered one by one.
     pub(super) fn one_by_one(&self) -> bool {
         self.one_by_one
+    }
+
+    /// A delivery begins.
+    pub(super) fn began(&mut self, jobs: &[Job]) {
+        self.under_way += jobs.iter().filter(|job| job.direct.is_none()).count();
+    }
+
+    /// It ended.
+    pub(super) fn ended(&mut self, jobs: &[Job]) {
+        self.under_way -= jobs.iter().filter(|job| job.direct.is_none()).count();
     }
 }
 
@@ -44,8 +56,8 @@ impl Runner {
         self.suspects.any = coming || self.strands.has_suspects();
     }
 
-    /// Whether a delivery may begin beside those under way.
+    /// Whether a delivery of stored events may begin beside those under way.
     pub(super) fn may_add(&self) -> bool {
-        !self.suspects.one_by_one || self.under_way.0 == 0
+        !self.suspects.one_by_one || self.suspects.under_way == 0
     }
 }

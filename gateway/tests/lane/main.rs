@@ -4,5 +4,6 @@
 mod attempts;
 mod direct;
 mod full;
+mod pace;
 mod panics;
 mod stage;
