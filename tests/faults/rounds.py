@@ -53,7 +53,7 @@ class Round:
         self.began = time.monotonic()
         self.load, self.gateway, self.topic = None, None, None
         self.kills, self.broker_faults, self.causes, self.faults, self.doubts, self.notes = [], [], [], [], [], []
-        self.min_unanswered, self.min_acks, self.acks_needed = 10, MIN_ACKS, ("http", "httpbatch", "mqtt")
+        self.min_unanswered, self.min_acks, self.acks_needed = 3, MIN_ACKS, ("http", "httpbatch", "mqtt")
         self.required_sinks, self.sinks, self.told_lost = None, ("kafka", "store"), 0
         self.once = ()  # producers whose every message is taken in once, however often it is sent
         self.read_ledgers = {}
