@@ -74,7 +74,6 @@ impl<D: Disk> Sink for OfLane<'_, D> {
     }
 
     fn lose(&mut self, met: Met) {
-        self.state(|state| state.exits.remove(&met.lsn));
         self.lost(false, |tracker| tracker.lose(met));
     }
 

@@ -75,12 +75,12 @@ impl Deliveries {
     }
 
     /// Whether the loop that runs a lane is the one that was asked for last: those before it have handed back.
-    pub fn is_taken_over(&self, id: u8) -> bool {
+    pub(super) fn is_taken_over(&self, id: u8) -> bool {
         self.running().get(&id).is_none_or(|running| running.has_begun.load(Ordering::Acquire))
     }
 
     /// Ends a lane's loop; gives its end to wait for.
-    pub fn end(&self, id: u8) -> Option<JoinHandle<()>> {
+    pub(super) fn end(&self, id: u8) -> Option<JoinHandle<()>> {
         let running = self.running().remove(&id)?;
         running.hand_back.send_replace(true);
         Some(running.task)
